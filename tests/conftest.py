@@ -1,0 +1,25 @@
+"""Settings every test shares: four fake CPU devices, strict ranks, a compile cache, and where real data lies."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Keyed per user and kept between runs: compiled programs are the larger part of the suite's time.
+_cache = Path(tempfile.gettempdir()) / f"tlearn-test-cache-{os.getuid()}"
+jax.config.update("jax_compilation_cache_dir", str(_cache))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data and weights: TLEARN_DATA, else ../shared/data beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TLEARN_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"real data is absent: {folder} is no folder (set TLEARN_DATA)")
+    return folder

@@ -1,0 +1,1 @@
+"""Networks that carry over, one family a file."""

@@ -1,0 +1,1 @@
+"""Datasets, pipelines and batches; knows no other room."""

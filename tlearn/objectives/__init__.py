@@ -1,0 +1,1 @@
+"""(outputs, batch) to sums and counts."""

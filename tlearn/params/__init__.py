@@ -1,0 +1,13 @@
+"""Parameters as named arrays: paths, rules, split and merge, digests, tables. Knows only JAX and numpy."""
+
+from tlearn.params.digest import digest as digest
+from tlearn.params.paths import FlatParams as FlatParams
+from tlearn.params.paths import flatten as flatten
+from tlearn.params.paths import layer_of as layer_of
+from tlearn.params.paths import nearest as nearest
+from tlearn.params.paths import unflatten as unflatten
+from tlearn.params.rules import RuleError as RuleError
+from tlearn.params.rules import resolve as resolve
+from tlearn.params.split import merge as merge
+from tlearn.params.split import split as split
+from tlearn.params.table import table as table

@@ -1,0 +1,1 @@
+"""The only place with config classes; presets; config to calls."""

@@ -1,0 +1,1 @@
+"""The subject: strategy, plan, optimizer from plan, the pull, features once, unfreezing stages."""
