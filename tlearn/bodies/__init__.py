@@ -1,1 +1,44 @@
-"""Networks that carry over, one family a file."""
+"""Networks that carry over, one family a file.
+
+Names resolve on first use, so that listing bodies or building a command line imports no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlearn.bodies.facts import ImageFacts as ImageFacts
+    from tlearn.bodies.features import Features as Features
+    from tlearn.bodies.features import trains as trains
+    from tlearn.bodies.mobilenet_v2 import MobileNetV2 as MobileNetV2
+    from tlearn.bodies.registry import build as build
+    from tlearn.bodies.registry import create as create
+    from tlearn.bodies.registry import describe as describe
+    from tlearn.bodies.registry import names as names
+    from tlearn.bodies.resnet import ResNet as ResNet
+    from tlearn.bodies.surgery import Surgery as Surgery
+    from tlearn.bodies.surgery import adapt_input_channels as adapt_input_channels
+
+_LAZY = {
+    "Features": "features",
+    "ImageFacts": "facts",
+    "MobileNetV2": "mobilenet_v2",
+    "ResNet": "resnet",
+    "Surgery": "surgery",
+    "adapt_input_channels": "surgery",
+    "build": "registry",
+    "create": "registry",
+    "describe": "registry",
+    "names": "registry",
+    "trains": "features",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_LAZY)

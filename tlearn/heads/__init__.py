@@ -1,1 +1,36 @@
-"""What is new for a task."""
+"""What is new for a task.
+
+Names resolve on first use, so that building a command line imports no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlearn.heads.classifiers import MLP as MLP
+    from tlearn.heads.classifiers import Cosine as Cosine
+    from tlearn.heads.classifiers import Linear as Linear
+    from tlearn.heads.registry import build as build
+    from tlearn.heads.registry import create as create
+    from tlearn.heads.registry import describe as describe
+    from tlearn.heads.registry import names as names
+
+_LAZY = {
+    "Cosine": "classifiers",
+    "Linear": "classifiers",
+    "MLP": "classifiers",
+    "build": "registry",
+    "create": "registry",
+    "describe": "registry",
+    "names": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_LAZY)

@@ -1,0 +1,137 @@
+"""Two-dimensional convolution behind one signature.
+
+Shapes: b batch, h w pixels, c channels in, o channels out, r s kernel rows and columns.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+Pairs = tuple[tuple[int, int], tuple[int, int]]
+
+
+def pads(
+    padding: str | int | Sequence[tuple[int, int]],
+    kernel_size: tuple[int, int],
+    strides: tuple[int, int],
+    size: tuple[int, int],
+) -> Pairs:
+    """Spells a padding out as ``((top, bottom), (left, right))``.
+
+    Args:
+        padding: ``"torch"`` (half the kernel on every side, whatever the stride), ``"same"``
+            (TensorFlow's: as little as makes the output ``ceil(size / stride)``, the odd row at the
+            end), ``"valid"`` (none), a number for all sides, or the pairs themselves.
+        kernel_size: Rows and columns of the kernel.
+        strides: Steps between outputs.
+        size: Rows and columns of the input.
+
+    Raises:
+        ValueError: If the name is none of these.
+    """
+    if isinstance(padding, int):
+        return ((padding, padding), (padding, padding))
+    if padding == "torch":
+        return ((kernel_size[0] // 2,) * 2, (kernel_size[1] // 2,) * 2)
+    if padding == "valid":
+        return ((0, 0), (0, 0))
+    if padding == "same":
+        top, left = lax.padtype_to_pads(size, kernel_size, strides, "SAME")
+        return (tuple(top), tuple(left))
+    if isinstance(padding, str):
+        raise ValueError(
+            f"unknown padding {padding!r}: use 'torch', 'same', 'valid', a number or two pairs"
+        )
+    (top, bottom), (left, right) = padding
+    return ((top, bottom), (left, right))
+
+
+def conv2d(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "r s c_group o"],
+    *,
+    strides: int | tuple[int, int] = 1,
+    padding: str | int | Sequence[tuple[int, int]] = "torch",
+    groups: int = 1,
+    form: str = "auto",
+) -> Float[Array, "b h_out w_out o"]:
+    """Convolves pictures with a kernel.
+
+    Args:
+        x: Pictures.
+        kernel: One kernel of ``c / groups`` channels for every output channel.
+        strides: Steps between outputs, by rows and columns.
+        padding: As in `pads`.
+        groups: Channel groups convolved apart; ``c`` of them is a depthwise convolution.
+        form: How it is computed; every form gives the same numbers to rounding.
+    """
+    strides = (strides, strides) if isinstance(strides, int) else strides
+    pairs = pads(padding, kernel.shape[:2], strides, x.shape[1:3])
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        pairs,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+class Conv(nn.Module):
+    """A convolution layer with parameters ``kernel`` (HWIO) and, if asked for, ``bias``.
+
+    Attributes:
+        features: Output channels.
+        kernel_size: Rows and columns.
+        strides: Step between outputs.
+        padding: As in `pads`.
+        groups: Channel groups.
+        use_bias: Whether to add a bias per output channel.
+        dtype: What to compute in; parameters stay float32.
+        form: How to compute it, see `conv2d`.
+    """
+
+    features: int
+    kernel_size: tuple[int, int] = (3, 3)
+    strides: int = 1
+    padding: str | int = "torch"
+    groups: int = 1
+    use_bias: bool = False
+    dtype: str = "float32"
+    form: str = "auto"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h_out w_out o"]:
+        """Convolves ``x``.
+
+        Raises:
+            ValueError: If the channels cannot be divided into the groups.
+        """
+        channels = x.shape[-1]
+        if channels % self.groups or self.features % self.groups:
+            raise ValueError(
+                f"{channels} channels in and {self.features} out cannot be convolved in "
+                f"groups={self.groups}: both must be multiples of it"
+            )
+        kernel = self.param(
+            "kernel",
+            # He et al. 2015, fan-out: keeps the backward signal's variance through ReLUs.
+            nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            (*self.kernel_size, channels // self.groups, self.features),
+            jnp.float32,
+        )
+        y = conv2d(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            strides=self.strides,
+            padding=self.padding,
+            groups=self.groups,
+            form=self.form,
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return y
