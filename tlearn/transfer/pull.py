@@ -290,32 +290,6 @@ def prox(
     return new
 
 
-def pulled_update(
-    form: str,
-    way: str,
-    w: Mapping[str, Any],
-    updates: Mapping[str, Any],
-    w_source: Mapping[str, Any],
-    step: Mapping[str, Any],
-    fisher: Mapping[str, Any] | None = None,
-) -> FlatParams:
-    """Adds an optimizer's updates and lets the pull act, the way asked for.
-
-    ``"loss"`` only adds (the pull is in the gradient already); ``"decoupled"`` shrinks at the old
-    parameters and adds, so that with plain SGD it equals ``"loss"``; ``"proximal"`` adds, then
-    takes the proximal step (proximal gradient descent, Parikh & Boyd 2014, §4.2).
-
-    Raises:
-        ValueError: As `penalty`, and for an unknown way.
-    """
-    if way not in WAYS:
-        raise ValueError(f"there is no way {way!r} of pulling; known: {', '.join(WAYS)}")
-    if way == "decoupled":
-        w = shrink(form, w, w_source, step, fisher)
-    new = {path: (value + updates[path]).astype(value.dtype) for path, value in w.items()}
-    return prox(form, new, w_source, step, fisher) if way == "proximal" else new
-
-
 def total_pull(rates: Sequence[float] | Array, strengths: Sequence[float] | Array | float) -> float:
     """Sums η_t · λ_t over the updates of a training: the figure that makes pulls comparable.
 
