@@ -20,7 +20,7 @@ Scores = Mapping[int, SupportsFloat | None]
 """Seed -> figure of that run; None or a non-finite number marks a run that failed."""
 
 
-def show(value: float | None) -> str:
+def show(value: float | int | None) -> str:
     """Renders a figure with three decimals, or three digits where decimals would hide it."""
     if value is None:
         return "–"
@@ -119,7 +119,7 @@ class Comparison:
         return f"{self.arm} − {self.reference}: {figure}{p}, {self.verdict}"
 
 
-def p_text(p: float | None) -> str:
+def p_text(p: float | int | None) -> str:
     """Renders a p-value: ``<0.001`` rather than zeros."""
     if p is None:
         return "–"
