@@ -110,7 +110,9 @@ def test_random_preprocessing_is_refused_or_stored_as_views(tmp_path):
         np.testing.assert_allclose(store.features[view], body(DATA + view), rtol=1e-6)
     np.testing.assert_array_equal(store.labels, LABELS)
     drawing = Batches()
-    drawing.random = True
+    drawing.random, drawing.seed = True, 4
+    store = extract(apply, drawing, tmp_path / "s", examples=N, views=3, **KEYS)
+    assert "drawn with seed 4" in store.origin, "other draws are other features"
     with pytest.raises(StoreError, match="repeat one draw"):
         extract(apply, drawing, tmp_path / "t", examples=N, **KEYS)
     with pytest.raises(StoreError, match="2 copies"):
@@ -164,8 +166,8 @@ def test_labels_that_change_between_views_are_refused(tmp_path):
     batches.at = at
     with pytest.raises(StoreError, match="labels change"):
         extract(apply, batches, tmp_path / "s", examples=N, random=True, views=2, **KEYS)
+    mixed = [{"image": DATA, "label_weights": np.ones((N, 2))}]
     with pytest.raises(StoreError, match="mixup"):
-        mixed = [{"image": DATA, "label_weights": np.ones((N, 2))}]
         extract(apply, mixed, tmp_path / "s", examples=N, **KEYS)
 
 

@@ -74,6 +74,8 @@ def extract(
             f"the preprocessing is deterministic, so {views} views would be {views} copies: "
             "leave views out"
         )
+    if random:
+        preprocessing += f", drawn with seed {getattr(batches, 'seed', 'unknown')}"
     if examples < 1:
         raise StoreError("there is no example to extract features of")
     key = StoreKey(
