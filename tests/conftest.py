@@ -1,4 +1,4 @@
-"""Settings every test shares: four fake CPU devices, strict ranks, a compile cache, and where real data lies."""
+"""Settings every test shares: fake CPU devices, strict ranks, a compile cache, the real data."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Parameters as named arrays: paths, rules, split and merge, digests, tables. Knows only JAX and numpy."""
+"""Parameters as named arrays: paths, rules, split and merge, digests, tables; knows only JAX."""
 
 from tlearn.params.digest import digest as digest
 from tlearn.params.paths import FlatParams as FlatParams

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FlatParams = dict[str, Any]
-"""Named arrays: ``{"body/stem/conv/kernel": Array}``. The same names as in files, tables and errors."""
+"""Named arrays, ``{"body/stem/conv/kernel": Array}``: the names files, tables and errors use."""
 
 
 def flatten(tree: Mapping[str, Any]) -> FlatParams:

@@ -35,8 +35,8 @@ def resolve(
         The value of every path, in the order of ``paths``.
 
     Raises:
-        RuleError: Naming all invalid patterns, all unclaimed paths and all rules that claim nothing,
-            each with its nearest misses.
+        RuleError: Naming all invalid patterns, all unclaimed paths and all rules that claim
+            nothing, each with its nearest misses.
 
     Example:
         >>> resolve([("head/.*", 10.0), (".*", 1.0)], ["body/stem/kernel", "head/bias"])

@@ -1,0 +1,90 @@
+"""A model is a body that carries over and a head that is new."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from tlearn.bodies.features import Features
+from tlearn.params import FlatParams, flatten, unflatten
+
+
+class Model(nn.Module):
+    """A body and a head; parameters are always ``{"body": ..., "head": ...}``.
+
+    Attributes:
+        body: A Linen module following the body contract (`tlearn.bodies`).
+        head: A Linen module from `Features` to outputs (`tlearn.heads`).
+    """
+
+    body: nn.Module
+    head: nn.Module
+
+    def __call__(self, *inputs: Array, train: bool | frozenset[str] = False) -> Float[Array, "..."]:
+        """Computes the head's outputs.
+
+        Args:
+            *inputs: The body's inputs, in the order of ``body.inputs``.
+            train: Names of the layers in training mode (``head`` is one); True for all.
+        """
+        features = self.body(*inputs, train=train)
+        return self.head(features, train=train if isinstance(train, bool) else "head" in train)
+
+    def features(self, *inputs: Array, train: bool | frozenset[str] = False) -> Features:
+        """Computes the body's features alone."""
+        return self.body(*inputs, train=train)
+
+    def both(
+        self, *inputs: Array, train: bool | frozenset[str] = False
+    ) -> tuple[Features, Float[Array, "..."]]:
+        """Computes features and outputs in one pass, for pulls in function space."""
+        features = self.body(*inputs, train=train)
+        return features, self.head(
+            features, train=train if isinstance(train, bool) else "head" in train
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers from input to output, the head last."""
+        return (*self.body.layer_names, "head")
+
+
+def variables(params: Mapping[str, Any], collections: Mapping[str, Any]) -> dict[str, Any]:
+    """Builds what Linen's ``apply`` takes from flat parameters and flat BatchNorm statistics."""
+    tree: dict[str, Any] = {"params": unflatten(params)}
+    if collections:
+        tree["batch_stats"] = unflatten(collections)
+    return tree
+
+
+def initialise(
+    model: Model, key: Array, *inputs: jax.ShapeDtypeStruct | Array
+) -> tuple[FlatParams, FlatParams]:
+    """Draws all parameters and statistics of a model, as flat named arrays.
+
+    Args:
+        model: The model.
+        key: A typed PRNG key.
+        *inputs: Examples or shapes of the body's inputs; only their shapes matter.
+
+    Returns:
+        Parameters and statistics by path.
+    """
+    import jax.numpy as jnp
+
+    def draw(key: Array) -> Any:
+        zeros = [jnp.zeros(x.shape, x.dtype) for x in inputs]
+        return model.init(key, *zeros, train=False)
+
+    drawn = jax.jit(draw)(key)
+    return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))
+
+
+def shapes(model: Model, *inputs: jax.ShapeDtypeStruct) -> tuple[FlatParams, FlatParams]:
+    """Like `initialise` but returns shapes only: no memory, no compilation."""
+    drawn = jax.eval_shape(
+        lambda key, *x: model.init(key, *x, train=False), jax.random.key(0), *inputs
+    )
+    return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))

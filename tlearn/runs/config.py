@@ -1,0 +1,257 @@
+"""The configs of runs: frozen, keyword-only, numbers and strings; nothing heavy is imported."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from tlearn.params.paths import nearest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which examples, and how they are prepared."""
+
+    data: str
+    """The examples: a folder or file, or one of digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
+    tar:FILE, tfds:NAME."""
+    train_split: str = "train"
+    """Split expression of the training examples, as in train[:80%]."""
+    validation: str = "10%"
+    """Share carved from training for choosing (stratified), or a split expression; 0% for none."""
+    test_split: str = ""
+    """Split expression of the examples that are reported, read once at the end; empty for none."""
+    classes: tuple[str, ...] = ()
+    """Label names to keep; all if empty."""
+    per_class: int = 0
+    """Training examples per class, drawn by the seed; 0 for all."""
+    exclude: tuple[str, ...] = ()
+    """File patterns to leave out of a folder of images; each must match something."""
+    augment: Literal["none", "flip", "crop", "randaugment"] = "none"
+    """Random changes of training images: mirror; crop and mirror; those and RandAugment."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Mixing of training images and labels within a batch."""
+    size: int = 0
+    """Pixels of a side fed to the body; 0 for what the source was trained with."""
+    workers: int = 0
+    """Processes that decode images; 0 decodes in a thread of this one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BodyConfig:
+    """A body to train from nothing."""
+
+    body: str = "resnet20"
+    """Name of the body, as in resnet20, resnet50, mobilenet_v2."""
+    settings: tuple[str, ...] = ()
+    """Changes to it as field=value, as in stage_widths=8,16,32."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The head."""
+
+    head: Literal["linear", "mlp", "cosine"] = "linear"
+    """Kind of head."""
+    head_init: Literal["zeros", "scaled"] = "zeros"
+    """How its last layer starts."""
+    head_dropout: float = 0.0
+    """Share of the features dropped before the head in training."""
+    smoothing: float = 0.0
+    """Label smoothing."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StrategyConfig:
+    """What is drawn afresh, frozen, trained, at which rate, and pulled how hard."""
+
+    freeze: str = "none"
+    """none, body, bottom:K, or rules PATTERN=frozen;PATTERN=free over parameter paths."""
+    fresh: str = ""
+    """Body layers to draw afresh: top:K or names separated by commas."""
+    unfreeze: Literal["none", "gradual", "chain-thaw", "head-first"] = "none"
+    """Stages: one more layer an epoch from the top; one layer at a time; the head first."""
+    stage_epochs: float = 1.0
+    """Epochs of each stage but the last."""
+    layer_decay: float = 1.0
+    """Factor between the rates of neighbouring layers; 0.3846 is ULMFiT's 1/2.6."""
+    decay_convention: Literal["zhang", "electra"] = "zhang"
+    """Whether the top layer gets the factor once (zhang) or twice (electra)."""
+    head_rate: float = 1.0
+    """Factor of the head's rate over the body's."""
+    weight_decay: float = 0.0
+    """Decay toward zero of trained kernels (pulled ones get none)."""
+    head_decay: float = -1.0
+    """The same for the head; negative means as weight_decay."""
+    norms: Literal["train", "eval"] = "train"
+    """Whether trained layers normalise by the batch or by the source's running statistics."""
+    pull: Literal["l2sp", "norm", "group", "l1", "fisher", "features", "logits"] = "l2sp"
+    """Distance to the source: on parameters (first five) or on what is computed (last two)."""
+    pull_strength: float = 0.0
+    """λ of the pull; 0 for none."""
+    pull_way: Literal["loss", "decoupled", "proximal"] = "loss"
+    """How the pull acts: as a loss term, beside the step, or as an exact proximal step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimizer."""
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Direction of a step."""
+    rate: float = 0.01
+    """Peak learning rate."""
+    schedule: str = "cosine"
+    """Its course over the updates, as in cosine:warmup=10%, constant, slanted-triangular."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    clip: float = 0.0
+    """Largest global gradient norm over what trains; 0 for no clip."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Length, batches, precision and bookkeeping."""
+
+    length: str = "10ep"
+    """How long: 10ep epochs, 500st steps, 20000ex examples."""
+    batch_size: int = 32
+    """Examples of a batch."""
+    accumulate: int = 1
+    """Batches per optimizer update."""
+    ema: float = 0.0
+    """Decay of averaged weights, which are then the ones evaluated; 0 for none."""
+    seed: int = 0
+    """Seed of initial weights, order, subsets and dropout."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What is computed in; weights, statistics and losses stay float32."""
+    remat: bool = False
+    """Recompute activations in the backward pass instead of keeping them."""
+    layout: Literal["replicated", "sharded"] = "replicated"
+    """On several devices: copy the state to each, or split it over them."""
+    devices: int = 1
+    """Devices to use; 0 for all."""
+    report_every: int = 10
+    """Steps between lines of metrics."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints; one is always taken at the end and on interruption."""
+    keep: int = 3
+    """Newest checkpoints to keep."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run: pre-training if there is no source, transfer if there is."""
+
+    data: DataConfig
+    """The data."""
+    source: str = ""
+    """Weights to start from: run:FOLDER, torch:FILE, safetensors:FILE, npz:FILE; empty for none."""
+    body: BodyConfig = BodyConfig()
+    """The body, when there is no source."""
+    head: HeadConfig = HeadConfig()
+    """The head."""
+    strategy: StrategyConfig = StrategyConfig()
+    """The strategy."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimizer."""
+    train: TrainConfig = TrainConfig()
+    """The training."""
+
+    def __post_init__(self):
+        problems = []
+        for name in ("per_class", "size", "workers"):
+            if getattr(self.data, name) < 0:
+                problems.append(f"{name} is {getattr(self.data, name)}; it must be at least 0")
+        for name in ("batch_size", "accumulate", "report_every", "checkpoint_every", "keep"):
+            if getattr(self.train, name) < 1:
+                problems.append(f"{name} is {getattr(self.train, name)}; it must be at least 1")
+        if not self.optimizer.rate > 0:
+            problems.append(f"rate is {self.optimizer.rate}; it must be above 0")
+        if not 0 <= self.train.ema < 1:
+            problems.append(f"ema is {self.train.ema}; it must be in [0, 1)")
+        if not 0 <= self.head.head_dropout < 1:
+            problems.append(f"head_dropout is {self.head.head_dropout}; it must be in [0, 1)")
+        if self.strategy.pull_strength < 0:
+            problems.append(f"pull_strength is {self.strategy.pull_strength}; it must be >= 0")
+        if self.strategy.pull_strength > 0 and not self.source:
+            problems.append("a pull needs a source to pull to; give source, or pull_strength 0")
+        if problems:
+            raise ValueError("this run cannot be made:\n  " + "\n  ".join(problems))
+
+
+def to_json(config: RunConfig) -> dict[str, Any]:
+    """The config as nested JSON-able values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(values: Mapping[str, Any]) -> RunConfig:
+    """Builds a config from what `to_json` gave.
+
+    Raises:
+        ValueError: Naming every unknown key, with the nearest known one.
+    """
+    problems: list[str] = []
+    config = _build(RunConfig, values, "", problems)
+    if problems:
+        raise ValueError("this config does not fit:\n  " + "\n  ".join(problems))
+    return config
+
+
+def replace(config: RunConfig, **changes: Any) -> RunConfig:
+    """Changes fields by name, wherever they are nested: ``replace(config, rate=0.1)``.
+
+    Raises:
+        ValueError: If no field has that name.
+    """
+    own = {field.name for field in dataclasses.fields(config)}
+    homes = {
+        field.name: group.name
+        for group in dataclasses.fields(config)
+        if dataclasses.is_dataclass(getattr(config, group.name))
+        for field in dataclasses.fields(getattr(config, group.name))
+    }
+    groups: dict[str, dict[str, Any]] = {}
+    top: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name in homes and not dataclasses.is_dataclass(value):
+            groups.setdefault(homes[name], {})[name] = value
+        elif name in own:
+            top[name] = value
+        else:
+            close = nearest(name, [*homes, *own])
+            raise ValueError(f"no field of a run is called {name!r}; closest: {close}")
+    for group, values in groups.items():
+        top[group] = dataclasses.replace(top.get(group, getattr(config, group)), **values)
+    return dataclasses.replace(config, **top)
+
+
+def diff(a: RunConfig, b: RunConfig) -> list[str]:
+    """Lists the fields in which two configs differ, as ``group.field: old -> new``."""
+    left, right = to_json(a), to_json(b)
+    lines = []
+    for group, old in left.items():
+        new = right[group]
+        if isinstance(old, dict):
+            lines += [f"{group}.{k}: {v!r} -> {new[k]!r}" for k, v in old.items() if v != new[k]]
+        elif old != new:
+            lines.append(f"{group}: {old!r} -> {new!r}")
+    return lines
+
+
+def _build(cls: type, values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            close = nearest(name, fields)
+            problems.append(f"unknown key {where + name!r}; closest: {close}")
+        elif isinstance(value, Mapping):
+            given[name] = _build(fields[name].type, value, f"{where}{name}.", problems)
+        else:
+            given[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**given)
+    except (TypeError, ValueError) as error:
+        problems.append(str(error))
+        return None

@@ -1,0 +1,177 @@
+"""The state of a training: everything that a resumed run needs, and nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Int, PyTree
+
+from tlearn.params import FlatParams, merge, split
+from tlearn.transfer.optimizer import Optimizer
+from tlearn.transfer.plan import Plan
+
+
+@flax.struct.dataclass
+class State:
+    """A training at one step.
+
+    Attributes:
+        step: Batches seen; also the data cursor, since order is a function of (seed, step).
+        update: Optimizer updates taken; schedules count these.
+        stage: Index of the current stage's plan.
+        trainable: Parameters that are differentiated, float32 masters.
+        frozen: Parameters that are not; may be bfloat16 on request.
+        collections: BatchNorm statistics by path.
+        slots: Optimizer state, over `trainable` only.
+        numbers: ``peak``, ``total`` and per-parameter ``rate``, ``decay``, ``pull``: arrays, so
+            that changing them compiles nothing.
+        gathered: Gradient sum and count since the last update, when accumulating.
+        ema: Averaged trainable weights, when asked for.
+        key: Root of the random streams.
+        sound: False from the first non-finite loss on; such a state no longer changes.
+    """
+
+    step: Int[Array, ""]
+    update: Int[Array, ""]
+    stage: Int[Array, ""]
+    trainable: FlatParams
+    frozen: FlatParams
+    collections: FlatParams
+    slots: PyTree
+    numbers: dict[str, Array]
+    gathered: dict[str, Any] | None
+    ema: FlatParams | None
+    key: Array
+    sound: Bool[Array, ""]
+
+    @property
+    def params(self) -> FlatParams:
+        """All parameters by path."""
+        return merge(self.trainable, self.frozen)
+
+
+@flax.struct.dataclass
+class SourceWeights:
+    """What a pull holds on to: read-only, an argument of the step, never part of the state.
+
+    Attributes:
+        params: Source weights by path; all trainable body parameters for pulls in function space.
+        fisher: Diagonal Fisher information by path, for the ``fisher`` form.
+        collections: The source's BatchNorm statistics, for pulls in function space.
+        head: The source's head, for the logit distance.
+    """
+
+    params: FlatParams = flax.struct.field(default_factory=dict)
+    fisher: FlatParams | None = None
+    collections: FlatParams = flax.struct.field(default_factory=dict)
+    head: FlatParams | None = None
+
+
+def init(
+    plan: Plan,
+    params: Mapping[str, Any],
+    collections: Mapping[str, Any],
+    optimizer: Optimizer,
+    *,
+    total: int,
+    key: Array,
+    accumulate: int = 1,
+    ema: bool = False,
+    frozen_dtype: Any = None,
+) -> State:
+    """Builds the state at step 0 from a plan and initial parameters.
+
+    Args:
+        plan: The (first stage's) plan.
+        params: All parameters by path.
+        collections: BatchNorm statistics by path.
+        optimizer: The optimizer.
+        total: Optimizer updates the whole training will take.
+        key: Root of the random streams, a typed PRNG key.
+        accumulate: Batches per update.
+        ema: Whether to keep averaged weights.
+        frozen_dtype: Dtype of frozen parameters; None keeps float32.
+
+    Raises:
+        ValueError: If ``total`` is below 1.
+    """
+    if total < 1:
+        raise ValueError(f"a training of {total} updates trains nothing; give it at least 1")
+    # Copies: the state is donated step by step, and must not take the caller's arrays with it.
+    trainable, frozen = split(
+        {p: jnp.array(v, copy=True) for p, v in params.items()}, plan.trainable
+    )
+    trainable = {path: value.astype(jnp.float32) for path, value in trainable.items()}
+    if frozen_dtype is not None:
+        frozen = {path: value.astype(frozen_dtype) for path, value in frozen.items()}
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        update=jnp.zeros((), jnp.int32),
+        stage=jnp.zeros((), jnp.int32),
+        trainable=trainable,
+        frozen=frozen,
+        collections={p: jnp.array(v, copy=True) for p, v in collections.items()},
+        slots=optimizer.direction().init(trainable),
+        numbers=numbers(plan, optimizer, total),
+        gathered=_gathered(trainable) if accumulate > 1 else None,
+        ema={p: jnp.array(v, copy=True) for p, v in trainable.items()} if ema else None,
+        key=key,
+        sound=jnp.ones((), bool),
+    )
+
+
+def numbers(plan: Plan, optimizer: Optimizer, total: int) -> dict[str, Array]:
+    """The numbers of a training as arrays: ``peak``, ``total``, ``rate``, ``decay``, ``pull``."""
+    return {
+        "peak": jnp.asarray(optimizer.rate, jnp.float32),
+        "total": jnp.asarray(total, jnp.int32),
+        **{name: jnp.asarray(values) for name, values in plan.numbers().items()},
+    }
+
+
+def restage(state: State, plan: Plan, optimizer: Optimizer, stage: int) -> State:
+    """Moves a state to another stage's plan.
+
+    Parameters keep their values wherever they land. Optimizer slots of parameters that go on
+    training are carried over; those of newly trained ones start afresh.
+
+    Args:
+        state: The state at the end of a stage.
+        plan: The next stage's plan.
+        optimizer: The optimizer.
+        stage: Index of the next stage.
+    """
+    trainable, frozen = split(state.params, plan.trainable)
+    trainable = {path: value.astype(jnp.float32) for path, value in trainable.items()}
+    fresh = optimizer.direction().init(trainable)
+    ema = None
+    if state.ema is not None:
+        ema = {p: jnp.array(state.ema.get(p, v), copy=True) for p, v in trainable.items()}
+    return state.replace(
+        stage=jnp.asarray(stage, jnp.int32),
+        trainable=trainable,
+        frozen=frozen,
+        slots=_carry(state.slots, fresh),
+        numbers=state.numbers | {n: jnp.asarray(v) for n, v in plan.numbers().items()},
+        gathered=None if state.gathered is None else _gathered(trainable),
+        ema=ema,
+    )
+
+
+def _gathered(trainable: FlatParams) -> dict[str, Any]:
+    zeros = {path: jnp.zeros_like(value) for path, value in trainable.items()}
+    return {"gradients": zeros, "count": jnp.zeros((), jnp.float32)}
+
+
+def _carry(old: optax.OptState, new: optax.OptState) -> optax.OptState:
+    """Copies slots of parameters both states have from ``old`` into ``new``."""
+
+    def take(before: Any, after: Any) -> Any:
+        if isinstance(after, dict):
+            return {path: before.get(path, value) for path, value in after.items()}
+        return before
+
+    return jax.tree.map(take, old, new, is_leaf=lambda node: isinstance(node, dict))

@@ -1,0 +1,208 @@
+"""The training step: pure, jitted, donated; differentiates only what trains."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from tlearn.model import Model, variables
+from tlearn.objectives import Sums
+from tlearn.params import FlatParams, flatten, merge
+from tlearn.train.random import stream
+from tlearn.train.schedules import parse
+from tlearn.train.state import SourceWeights, State
+from tlearn.transfer.function_pull import FunctionPull
+from tlearn.transfer.optimizer import Optimizer, take_step
+from tlearn.transfer.plan import Plan
+from tlearn.transfer.pull import Pull
+
+Objective = Callable[[Array, Mapping[str, Array]], Sums]
+Batch = Mapping[str, Array]
+Step = Callable[[State, Batch, SourceWeights], tuple[State, dict[str, Array]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a step trains: everything static that is neither model, plan nor number.
+
+    Attributes:
+        optimizer: The optimizer; its rate is overridden by the state's ``peak``.
+        accumulate: Batches per update; their gradient sums and counts are added, so ragged
+            batches weigh by their examples.
+        ema: Decay of averaged weights per update (Polyak & Juditsky 1992); None for none.
+        function_pull: A pull in function space beside the plan's pull on parameters.
+        source_head: The source's head, for a function pull on logits.
+    """
+
+    optimizer: Optimizer
+    accumulate: int = 1
+    ema: float | None = None
+    function_pull: FunctionPull | None = None
+    source_head: nn.Module | None = None
+
+    def __post_init__(self):
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate is {self.accumulate}; it must be at least 1")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; it must be between 0 and 1, or None")
+
+
+def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) -> Step:
+    """Builds the pure training step of a plan; `compile_step` jits it.
+
+    The step takes ``(state, batch, source)`` and returns the next state and sums to log:
+    ``loss``, ``count``, the objective's metrics (sums), and ``gradient_norm``, ``rate``,
+    ``pull_step`` (η·λ), ``updated`` and ``finite``. From the first loss or gradient that is not
+    finite the state stays as it was before that step, so it remains worth saving.
+    """
+    train = plan.train_layers
+
+    def step(state: State, batch: Batch, source: SourceWeights) -> tuple[State, dict[str, Array]]:
+        key = stream(state.key, "train", state.step)
+
+        def total_loss(trainable: FlatParams) -> tuple[Array, tuple[Sums, FlatParams]]:
+            sums, collections, extra = _forward(
+                model, objective, recipe, state, trainable, batch, source, train, key
+            )
+            return sums.loss + extra, (sums, collections)
+
+        gradients, (sums, collections) = jax.grad(total_loss, has_aux=True)(state.trainable)
+        log = {"loss": sums.loss, "count": sums.count, **sums.metrics}
+        count = sums.count
+        if state.gathered is not None:
+            before = state.gathered["gradients"]
+            gradients = {path: before[path] + g for path, g in gradients.items()}
+            count = state.gathered["count"] + count
+        due = (state.step + 1) % recipe.accumulate == 0
+        pulled = _pulled(plan, source)
+        new, report = _update(state, plan.pull, pulled, recipe, gradients, count, source)
+        finite = state.sound & jnp.isfinite(sums.loss) & jnp.isfinite(report["gradient_norm"])
+        if recipe.accumulate > 1:
+            waiting = state.replace(gathered={"gradients": gradients, "count": count})
+            new = _choose(due, new, waiting)
+        log |= report | {"updated": due, "finite": finite}
+        new = new.replace(step=state.step + 1, collections=collections)
+        return _choose(finite, new, state.replace(sound=jnp.zeros((), bool))), log
+
+    return step
+
+
+def compile_step(step: Step, *, shardings: Any = None) -> Step:
+    """Jits a step with its state donated; ``shardings`` are the state's, on a mesh."""
+    if shardings is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+
+
+def inputs(model: Model, batch: Batch) -> list[Array]:
+    """The body's inputs out of a batch, in the body's order."""
+    return [batch[name] for name in model.body.inputs]
+
+
+def _forward(
+    model: Model,
+    objective: Objective,
+    recipe: Recipe,
+    state: State,
+    trainable: FlatParams,
+    batch: Batch,
+    source: SourceWeights,
+    train: frozenset[str],
+    key: Array,
+) -> tuple[Sums, FlatParams, Array]:
+    """Loss sums, new statistics, and the pull in function space as a further loss sum."""
+    params = merge(trainable, state.frozen)
+    rngs = {"dropout": stream(key, "dropout")}
+    (features, logits), updated = model.apply(
+        variables(params, state.collections),
+        *inputs(model, batch),
+        train=train,
+        rngs=rngs,
+        mutable=["batch_stats"],
+        method="both",
+    )
+    collections = flatten(updated["batch_stats"]) if state.collections else {}
+    sums = objective(logits, batch)
+    if recipe.function_pull is None:
+        return sums, collections, jnp.zeros(())
+    # The source body in evaluation mode on the same inputs: frozen layers are its own.
+    body = {p: v for p, v in params.items() if p.startswith("body/")} | dict(source.params)
+    head = {p: v for p, v in params.items() if p.startswith("head/")}
+    anchor = jax.lax.stop_gradient(merge(body, head))
+    source_features = model.apply(
+        variables(anchor, source.collections),
+        *inputs(model, batch),
+        train=False,
+        method="features",
+    )
+    extra = recipe.function_pull.loss_sum(
+        features, source_features, batch["mask"], recipe.source_head, source.head
+    )
+    return sums, collections, extra
+
+
+def _pulled(plan: Plan, source: SourceWeights) -> tuple[str, ...]:
+    """What is pulled: what the plan says, if source weights are there to pull to.
+
+    A source given to a plan of strength 0 is pulled to with λ = 0, which moves nothing: so runs
+    with and without a pull share a compiled step.
+
+    Raises:
+        ValueError: If the plan pulls and the source lacks weights.
+    """
+    if plan.pull.strength == 0 and not source.params:
+        return ()
+    absent = [path for path in plan.pulled if path not in source.params]
+    if absent:
+        raise ValueError(
+            f"the plan pulls {len(plan.pulled)} parameters toward the source, whose weights were "
+            f"not given for {absent[:10]}; pass SourceWeights(params=...)"
+        )
+    return plan.pulled
+
+
+def _update(
+    state: State,
+    pull: Pull,
+    pulled: tuple[str, ...],
+    recipe: Recipe,
+    gradients: FlatParams,
+    count: Array,
+    source: SourceWeights,
+) -> tuple[State, dict[str, Array]]:
+    """One optimizer update from gradient sums over ``count`` examples."""
+    mean = {path: g / jnp.maximum(count, 1.0) for path, g in gradients.items()}
+    total = state.numbers["total"]
+    trainable, slots, report = take_step(
+        recipe.optimizer,
+        pull,
+        pulled,
+        gradients=mean,
+        slots=state.slots,
+        trainable=state.trainable,
+        source=source.params,
+        fisher=source.fisher,
+        numbers=state.numbers,
+        factor=jnp.asarray(recipe.optimizer.schedule.multiplier(state.update, total)),
+        strength_factor=jnp.asarray(parse(pull.schedule).multiplier(state.update, total)),
+    )
+    new = state.replace(update=state.update + 1, trainable=trainable, slots=slots)
+    if recipe.ema is not None and state.ema is not None:
+        new = new.replace(ema=optax.incremental_update(trainable, state.ema, 1 - recipe.ema))
+    if state.gathered is not None:
+        new = new.replace(gathered=jax.tree.map(jnp.zeros_like, state.gathered))
+    return new, report
+
+
+def _choose(condition: Array, yes: State, no: State) -> State:
+    """Takes one of two states element by element; what both share is not copied."""
+
+    def pick(a: Any, b: Any) -> Any:
+        return a if a is b else jnp.where(condition, a, b)
+
+    return jax.tree.map(pick, yes, no)
