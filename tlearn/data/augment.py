@@ -12,6 +12,7 @@ from tlearn.data.transforms import (
     ImageTransform,
     check_interpolation,
     check_size,
+    make_floats,
     pair,
     resize,
 )
@@ -70,11 +71,14 @@ class RandomResizedCrop(ImageTransform):
 
     random: ClassVar[bool] = True
     size: int | tuple[int, int]
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: tuple[float | int, float | int] = (0.08, 1.0)
+    ratio: tuple[float | int, float | int] = (3 / 4, 4 / 3)
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
+        for field in ("scale", "ratio"):
+            low, high = getattr(self, field)
+            object.__setattr__(self, field, (float(low), float(high)))
         check_size(self, self.size)
         check_interpolation(self, self.interpolation)
         if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
@@ -109,9 +113,10 @@ class FlipLR(ImageTransform):
     """Mirrors left and right with a probability."""
 
     random: ClassVar[bool] = True
-    probability: float = 0.5
+    probability: float | int = 0.5
 
     def __post_init__(self) -> None:
+        make_floats(self, "probability")
         if not 0 <= self.probability <= 1:
             raise DataError(f"{self}: a probability lies in 0..1")
 
@@ -135,11 +140,12 @@ class ColorJitter(ImageTransform):
     """
 
     random: ClassVar[bool] = True
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
+    brightness: float | int = 0.0
+    contrast: float | int = 0.0
+    saturation: float | int = 0.0
 
     def __post_init__(self) -> None:
+        make_floats(self, "brightness", "contrast", "saturation")
         if min(self.brightness, self.contrast, self.saturation) < 0:
             raise DataError(f"{self}: strengths are 0 or more")
 

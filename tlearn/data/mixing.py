@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from tlearn.data.errors import DataError
+from tlearn.data.transforms import make_floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Mixup:
     left as it is with chance ``1 - probability``.
     """
 
-    alpha: float = 0.2
-    probability: float = 1.0
+    alpha: float | int = 0.2
+    probability: float | int = 1.0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -52,8 +53,8 @@ class CutMix:
     λ from Beta(alpha, alpha); where it hangs over the edge, the labels go by what is seen.
     """
 
-    alpha: float = 1.0
-    probability: float = 1.0
+    alpha: float | int = 1.0
+    probability: float | int = 1.0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -67,6 +68,7 @@ Mix = Mixup | CutMix
 
 
 def _check(mix: Any) -> None:
+    make_floats(mix, "alpha", "probability")
     if mix.alpha <= 0 or not 0 <= mix.probability <= 1:
         raise DataError(f"{mix}: alpha is above 0, a probability lies in 0..1")
 

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from tlearn.data.augment import ColorJitter, FlipLR, RandomCrop, RandomResizedCr
 from tlearn.data.errors import DataError
 from tlearn.data.randaugment import RandAugment
 from tlearn.data.transforms import CenterCrop, Normalise, Resize, ToChannels, ToFloat, Transform
+
+Floats: TypeAlias = Sequence[float] | Sequence[int] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Pipeline:
 
 def eval_pipeline(
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
+    mean: Floats,
+    std: Floats,
     size: int,
-    crop: float = 1.0,
+    crop: float | int = 1.0,
     interpolation: str = "bilinear",
     channels: int | None = None,
 ) -> Pipeline:
@@ -110,15 +112,15 @@ def eval_pipeline(
 
 def train_pipeline(
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
+    mean: Floats,
+    std: Floats,
     size: int,
     crop: str = "resized",
-    scale: tuple[float, float] = (0.08, 1.0),
+    scale: tuple[float | int, float | int] = (0.08, 1.0),
     padding: int = 0,
     flip: bool = False,
-    jitter: tuple[float, float, float] | None = None,
-    randaugment: tuple[int, float] | None = None,
+    jitter: tuple[float | int, float | int, float | int] | None = None,
+    randaugment: tuple[int, float | int] | None = None,
     interpolation: str = "bilinear",
     channels: int | None = None,
 ) -> Pipeline:
@@ -162,9 +164,7 @@ def train_pipeline(
     )
 
 
-def _numbers(
-    mean: Sequence[float], std: Sequence[float], channels: int | None
-) -> tuple[Transform, ...]:
+def _numbers(mean: Floats, std: Floats, channels: int | None) -> tuple[Transform, ...]:
     wanted = len(tuple(mean)) if channels is None else channels
     normalise = Normalise(tuple(mean), tuple(std))
     if wanted != len(normalise.mean):

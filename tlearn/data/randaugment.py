@@ -13,7 +13,7 @@ import numpy as np
 
 from tlearn.data.augment import from_pil, to_pil
 from tlearn.data.errors import DataError
-from tlearn.data.transforms import ImageTransform
+from tlearn.data.transforms import ImageTransform, make_floats
 
 _TOP = 30.0
 _FILL = 128
@@ -29,9 +29,10 @@ class RandAugment(ImageTransform):
 
     random: ClassVar[bool] = True
     layers: int = 2
-    magnitude: float = 9.0
+    magnitude: float | int = 9.0
 
     def __post_init__(self) -> None:
+        make_floats(self, "magnitude")
         if self.layers < 0 or not 0 <= self.magnitude <= _TOP:
             raise DataError(f"{self}: layers is 0 or more, magnitude lies in 0..30")
 
@@ -63,7 +64,7 @@ def _enhance(kind: str) -> Callable[[Any, float, float], Any]:
     return apply
 
 
-def _affine(picture: Any, matrix: tuple[float, float, float, float, float, float]) -> Any:
+def _affine(picture: Any, matrix: tuple[float | int, ...]) -> Any:
     from PIL import Image
 
     fill: Any = _FILL if picture.mode == "L" else (_FILL,) * 3

@@ -141,7 +141,7 @@ def _find(where: str, data_dir: str | Path | None) -> Any:
     try:
         return tfds.builder(where, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        near = closest(where.partition("/")[0], tfds.list_builders())
+        near = closest(where.partition("/")[0], tfds.list_builders(with_community_datasets=False))
         raise DataError(f"TFDS knows no dataset {where!r}: {near}") from error
     except (ValueError, AssertionError, KeyError) as error:
         raise DataError(f"TFDS cannot open {where!r}: {error}") from error

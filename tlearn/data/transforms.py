@@ -156,8 +156,8 @@ class ToFloat(ImageTransform):
 class Normalise(ImageTransform):
     """Takes ``(image - mean) / std`` for every channel, on pixels 0..1 (after `ToFloat`)."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float | int, ...]
+    std: tuple[float | int, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -188,6 +188,12 @@ class Normalise(ImageTransform):
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     """Reads a size as (height, width); a single number is a square."""
     return size if isinstance(size, tuple) else (size, size)
+
+
+def make_floats(transform: object, *fields: str) -> None:
+    """Makes fields floats, so that 9 and 9.0 are one setting with one digest."""
+    for field in fields:
+        object.__setattr__(transform, field, float(getattr(transform, field)))
 
 
 def check_size(transform: object, size: int | tuple[int, int]) -> None:
