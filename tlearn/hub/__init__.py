@@ -1,1 +1,49 @@
-"""Weights from elsewhere and back: raw readers, mapping tables, one strict engine, reconcile."""
+"""Weights from elsewhere and back: raw readers, mapping tables, one strict engine, reconcile.
+
+Names resolve on first use, so that building a command line imports no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlearn.hub.errors import HubError as HubError
+    from tlearn.hub.export import export_torch_names as export_torch_names
+    from tlearn.hub.loader import load as load
+    from tlearn.hub.model_folder import read_run as read_run
+    from tlearn.hub.model_folder import save_model as save_model
+    from tlearn.hub.npz_file import read_npz as read_npz
+    from tlearn.hub.raw import RawFile as RawFile
+    from tlearn.hub.reconciler import reconcile as reconcile
+    from tlearn.hub.report import Report as Report
+    from tlearn.hub.safetensors_file import read_safetensors as read_safetensors
+    from tlearn.hub.safetensors_file import write_safetensors as write_safetensors
+    from tlearn.hub.source import Source as Source
+    from tlearn.hub.torch_file import read_torch as read_torch
+
+# No module here may bear the name of a function: importing it would hide the function.
+_LAZY = {
+    "HubError": "errors",
+    "RawFile": "raw",
+    "Report": "report",
+    "Source": "source",
+    "export_torch_names": "export",
+    "load": "loader",
+    "read_npz": "npz_file",
+    "read_run": "model_folder",
+    "read_safetensors": "safetensors_file",
+    "read_torch": "torch_file",
+    "reconcile": "reconciler",
+    "save_model": "model_folder",
+    "write_safetensors": "safetensors_file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_LAZY)

@@ -1,0 +1,84 @@
+"""Our models under the names PyTorch code expects, and back again bit for bit."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tlearn.hub.errors import HubError
+from tlearn.hub.loader import EXPORT_KEY
+from tlearn.hub.mapping import invert
+from tlearn.hub.model_folder import read_run
+from tlearn.hub.recognise import families
+from tlearn.hub.safetensors_file import write_safetensors
+from tlearn.hub.source import Source, facts_to_json, tagged
+
+
+def export_torch_names(source: Source | str | Path, file: str | Path) -> Path:
+    """Writes a model as a safetensors file with PyTorch's names and layouts.
+
+    ``load("safetensors:FILE")`` gives the same arrays, body, head, label names and facts back.
+    Settings that only matter in training (drop-path, momentum, dtype) do not travel.
+
+    Args:
+        source: The model, or the folder of a run that has one.
+        file: Where to write; replaced as a whole if it exists.
+
+    Returns:
+        The file.
+
+    Raises:
+        HubError: If PyTorch code of these names would compute something else: another stem,
+            padding, epsilon, normalisation or head; or if the file cannot be written.
+    """
+    if not isinstance(source, Source):
+        source = read_run(str(source).removeprefix("run:"))
+    reasons: list[str] = []
+    for family in families().values():
+        if family.body != source.body["family"]:
+            continue
+        unfit = family.unfit(source.body)
+        if unfit:
+            reasons.append(f"{family.name} cannot hold {unfit}")
+            continue
+        if source.head is not None and source.head["family"] != "linear":
+            raise HubError(
+                f"the head {source.head['family']!r} has no name in {family.name}: "
+                "only linear heads can be exported"
+            )
+        classes = source.head["classes"] if source.head else None
+        arrays = invert(
+            family.table(source.body, classes), tagged(source.params, source.collections)
+        )
+        return _write(Path(file).expanduser(), arrays, source, family.name)
+    raise HubError(
+        f"no PyTorch naming fits this {source.body['family']} body: "
+        + ("; ".join(reasons) or "its family has no table")
+    )
+
+
+def _write(file: Path, arrays: dict[str, np.ndarray], source: Source, table: str) -> Path:
+    labels = list(source.label_names) if source.label_names is not None else None
+    carried = {"label_names": labels, "facts": facts_to_json(source.facts)}
+    metadata = {"format": "pt", "table": table, EXPORT_KEY: json.dumps(carried)}
+    licence = source.provenance.get("licence")
+    if isinstance(licence, str):
+        metadata["licence"] = licence
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, fresh = tempfile.mkstemp(prefix=".export-", suffix=".tmp", dir=file.parent)
+    except OSError as error:
+        raise HubError(f"cannot write {file}: {error}") from error
+    os.close(handle)
+    try:
+        write_safetensors(fresh, arrays, metadata)
+        # mkstemp is for secrets; weights to hand on are not.
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, file)
+    except OSError as error:
+        raise HubError(f"cannot write {file}: {error}") from error
+    finally:
+        Path(fresh).unlink(missing_ok=True)
+    return file

@@ -1,0 +1,184 @@
+"""Fits a source to a model: every leaf is loaded, or fresh or resized by name, or it raises."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlearn.hub.errors import HubError, listed
+from tlearn.hub.report import STATUSES, Entry, Report, make_report
+from tlearn.hub.resize import check_rules, resize_array
+from tlearn.hub.source import Source
+from tlearn.params import nearest
+
+
+def reconcile(
+    source: Source,
+    params: Mapping[str, Any],
+    collections: Mapping[str, Any],
+    *,
+    fresh: Sequence[str] = (),
+    resize: Sequence[Sequence[Any]] = (),
+) -> tuple[dict[str, Any], dict[str, Any], Report]:
+    """Puts a source's weights where a freshly drawn model has its own.
+
+    Args:
+        source: The weights to start from.
+        params: Freshly drawn parameters of the model, by path.
+        collections: Its fresh statistics, by path.
+        fresh: Patterns (full match) of paths that keep what was drawn. A head of the source that
+            has no place in the model must be covered too: it is left behind.
+        resize: ``(pattern, operation, *arguments)``: what may change its shape, and how, as in
+            ``("body/stem/conv/kernel", "adapt_input_channels")`` or
+            ``("head/.*", "class_subset", ("ant", "bee"))``.
+
+    Returns:
+        Parameters and statistics of the model, in its dtypes, and what became of each.
+
+    Raises:
+        HubError: Naming, all at once: every leaf of the model that the source lacks, every leaf of
+            the source without a place, every wrong shape, type or value, every rule that does
+            nothing, and every leaf that two rules claim.
+
+    Example:
+        reconcile(source, params, collections, fresh=["head/.*"])
+    """
+    if isinstance(fresh, str):
+        raise HubError(f"fresh is a list of patterns: write [{fresh!r}]")
+    problems = check_rules(resize)
+    if problems:
+        raise HubError(f"the source does not fit the model:\n{listed(problems)}")
+    rules = _Rules(fresh, resize, problems)
+    entries: list[Entry] = []
+    by_status: dict[str, dict[str, Any]] = {status: {} for status in STATUSES}
+    results: list[dict[str, Any]] = []
+    for kind, targets, given in (
+        ("parameter", params, source.params),
+        ("statistic", collections, source.collections),
+    ):
+        result: dict[str, Any] = {}
+        for path, target in targets.items():
+            try:
+                entry, value = _fit(source, kind, path, target, given, rules)
+            except HubError as error:
+                problems.append(f"{kind} {path!r} {error}")
+                continue
+            result[path] = value
+            entries.append(entry)
+            by_status[entry.status][f"{kind}:{path}"] = value
+        for path in given:
+            if path in targets:
+                continue
+            rule = rules.fresh_for(path)
+            if rule is not None and path.startswith("head/"):
+                entries.append(Entry(path, "left behind", given[path].shape, f"fresh {rule!r}"))
+                by_status["left behind"][f"{kind}:{path}"] = given[path]
+            else:
+                problems.append(f"{kind} {path!r} of the source {_homeless(path, targets)}")
+        results.append(dict(sorted(result.items())))
+    problems += rules.idle([*params, *collections])
+    if problems:
+        raise HubError(f"the source does not fit the model:\n{listed(problems)}")
+    where = str(source.provenance.get("spec", "memory"))
+    return results[0], results[1], make_report(entries, by_status, where)
+
+
+class _Rules:
+    """Which rule claims which path, and which rules claimed nothing."""
+
+    def __init__(
+        self, fresh: Sequence[str], resize: Sequence[Sequence[Any]], problems: list[str]
+    ) -> None:
+        self.patterns: list[tuple[str, re.Pattern[str], Any]] = []
+        for pattern, rule in [*((p, None) for p in fresh), *((r[0], r) for r in resize)]:
+            try:
+                self.patterns.append((pattern, re.compile(pattern), rule))
+            except (re.error, TypeError) as error:
+                problems.append(f"{pattern!r} is no regular expression: {error}")
+        self.used: set[int] = set()
+
+    def claims(self, path: str) -> list[tuple[str, Any]]:
+        found = []
+        for index, (pattern, expression, rule) in enumerate(self.patterns):
+            if expression.fullmatch(path):
+                self.used.add(index)
+                found.append((pattern, rule))
+        return found
+
+    def fresh_for(self, path: str) -> str | None:
+        return next((pattern for pattern, rule in self.claims(path) if rule is None), None)
+
+    def idle(self, paths: list[str]) -> list[str]:
+        lines = []
+        for index, (pattern, _, rule) in enumerate(self.patterns):
+            if index not in self.used:
+                close = nearest(pattern.replace(".*", ""), paths, 2)
+                what = "fresh" if rule is None else "resize"
+                lines.append(
+                    f"the {what} rule {pattern!r} matches nothing"
+                    + (f" (nearest: {', '.join(close)})" if close else "")
+                    + "; patterns match the whole path, as in 'head/.*'"
+                )
+        return lines
+
+
+def _fit(
+    source: Source, kind: str, path: str, target: Any, given: Mapping[str, Any], rules: _Rules
+) -> tuple[Entry, Any]:
+    """Decides what one leaf of the model becomes."""
+    shape = tuple(target.shape)
+    claims = rules.claims(path)
+    if len(claims) > 1:
+        raise HubError(f"is claimed by several rules: {[pattern for pattern, _ in claims]}")
+    if claims and claims[0][1] is None:
+        if not hasattr(target, "__array__"):
+            raise HubError("is to be fresh, but the model brings only its shape: draw it first")
+        return Entry(path, "fresh", shape, f"rule {claims[0][0]!r}"), target
+    if path not in given:
+        close = nearest(path, given, 1)
+        hint = f" (nearest: {close[0]!r})" if close else ""
+        top = "head/.*" if path.startswith("head/") else path
+        raise HubError(f"is not in the source{hint}; to draw it anew, say fresh=[{top!r}]")
+    array, status, detail = np.asarray(given[path]), "loaded", ""
+    if claims:
+        resized = resize_array(source, path, array, shape, claims[0][1])
+        array, status, detail = resized.array, "resized", resized.detail
+    if array.shape != shape:
+        raise HubError(
+            f"has the shape {array.shape} in the source, {shape} in the model; {_fix(path)}"
+        )
+    if status == "loaded" and path in source.provenance.get("casts", {}):
+        status, detail = "cast", f"{source.provenance['casts'][path]} to float32"
+    wanted = np.dtype(target.dtype)
+    if array.dtype != wanted:
+        floating = [
+            name.startswith(("float", "bfloat")) for name in (array.dtype.name, wanted.name)
+        ]
+        if not all(floating):
+            raise HubError(f"has the type {array.dtype} in the source, {wanted} in the model")
+        detail = f"{detail}; " if detail else ""
+        detail += f"{array.dtype} to {wanted}"
+        array, status = array.astype(wanted), "resized" if status == "resized" else "cast"
+    if not np.isfinite(array.astype(np.float32)).all():
+        raise HubError("holds values that are not finite: the source is spoilt (diverged or torn)")
+    return Entry(path, status, shape, detail), array
+
+
+def _fix(path: str) -> str:
+    if path.startswith("head/"):
+        return (
+            "fresh=['head/.*'] draws a new head, "
+            "resize=[('head/.*', 'class_subset', labels)] keeps some outputs"
+        )
+    if path == "body/stem/conv/kernel":
+        return f"resize=[({path!r}, 'adapt_input_channels')] adapts input channels"
+    return f"build the body from source.body, or say fresh=[{path!r}]"
+
+
+def _homeless(path: str, targets: Mapping[str, Any]) -> str:
+    if path.startswith("head/"):
+        return "has no place in the model; to leave it behind, say fresh=['head/.*']"
+    close = nearest(path, targets, 1)
+    hint = f" (nearest: {close[0]!r})" if close else ""
+    return f"has no place in the model{hint}; build the body from source.body"

@@ -1,0 +1,122 @@
+"""Changes of shape that must be asked for by name: ``(pattern, operation, *arguments)``."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlearn.hub.errors import HubError
+from tlearn.hub.source import Source
+from tlearn.params import nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized:
+    """An array of another shape, and what was done to it."""
+
+    array: np.ndarray
+    detail: str
+
+
+def adapt_input_channels(
+    source: Source, path: str, array: np.ndarray, shape: tuple[int, ...], mode: str = "auto"
+) -> Resized:
+    """Gives a first convolution the target's number of input channels.
+
+    Args:
+        source: Where the array is from.
+        path: Its path.
+        array: HWIO kernel.
+        shape: The shape wanted.
+        mode: As in `tlearn.bodies.adapt_input_channels`.
+
+    Raises:
+        HubError: If that does not lead to the shape wanted.
+    """
+    from tlearn.bodies.surgery import adapt_input_channels as adapt
+
+    if array.ndim != 4 or len(shape) != 4:
+        raise HubError("adapt_input_channels is for convolution kernels")
+    if array.shape[2] == shape[2]:
+        raise HubError(
+            f"has {shape[2]} input channels already: leave adapt_input_channels out of resize"
+        )
+    try:
+        adapted, report = adapt(array, shape[2], mode)
+    except ValueError as error:
+        raise HubError(str(error)) from error
+    return Resized(adapted, str(report))
+
+
+def class_subset(
+    source: Source,
+    path: str,
+    array: np.ndarray,
+    shape: tuple[int, ...],
+    labels: Sequence[str | int] = (),
+) -> Resized:
+    """Keeps the head's outputs for some labels, in the order named.
+
+    Args:
+        source: Where the array is from; knows which output means which label.
+        path: Its path.
+        array: A head's array, its last axis the classes.
+        shape: The shape wanted.
+        labels: Label names, or the outputs' numbers.
+
+    Raises:
+        HubError: If a label is unknown or named twice, or the array has no axis of classes.
+    """
+    classes = source.head.get("classes") if source.head else None
+    if not path.startswith("head/") or array.ndim == 0 or array.shape[-1] != classes:
+        raise HubError("class_subset is for a head's arrays whose last axis is the classes")
+    if isinstance(labels, (str, int)) or not labels:
+        raise HubError("class_subset wants its labels: ('head/.*', 'class_subset', ('ant', 'bee'))")
+    chosen = [source.label_index(label) for label in labels]
+    if len(set(chosen)) != len(chosen):
+        raise HubError("class_subset names an output twice")
+    return Resized(
+        np.ascontiguousarray(array[..., chosen]),
+        f"class_subset {tuple(labels)[:6]}: outputs {tuple(chosen)[:6]} of {classes}",
+    )
+
+
+OPERATIONS: dict[str, Callable[..., Resized]] = {
+    "adapt_input_channels": adapt_input_channels,
+    "class_subset": class_subset,
+}
+"""Changes of shape by name."""
+
+
+def check_rules(resize: Sequence[Any]) -> list[str]:
+    """Lists what is wrong with the form of resize rules."""
+    problems = []
+    for rule in resize:
+        if not isinstance(rule, (tuple, list)) or len(rule) < 2:
+            problems.append(
+                f"resize rule {rule!r} is not (pattern, operation, *arguments), as in "
+                "('body/stem/conv/kernel', 'adapt_input_channels')"
+            )
+        elif rule[1] not in OPERATIONS:
+            close = nearest(str(rule[1]), OPERATIONS, 1) or list(OPERATIONS)
+            problems.append(f"there is no resize operation {rule[1]!r}; nearest: {close[0]!r}")
+    return problems
+
+
+def resize_array(
+    source: Source, path: str, array: np.ndarray, shape: tuple[int, ...], rule: Sequence[Any]
+) -> Resized:
+    """Applies one rule to one array.
+
+    Raises:
+        HubError: If the operation refuses, or does not lead to the shape wanted.
+    """
+    operation, arguments = rule[1], tuple(rule[2:])
+    try:
+        resized = OPERATIONS[operation](source, path, array, shape, *arguments)
+    except TypeError as error:
+        raise HubError(f"{operation} cannot take the arguments {arguments!r}") from error
+    if resized.array.shape != shape:
+        raise HubError(f"{operation} leads to the shape {resized.array.shape}, wanted {shape}")
+    return resized

@@ -1,0 +1,1 @@
+"""Which foreign name is which parameter: one file per family and origin, nothing but facts."""

@@ -1,0 +1,140 @@
+"""Holds arrays against the body and head their configs describe, before anybody trusts them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tlearn.hub.errors import HubError, listed
+from tlearn.params import nearest
+
+_LARGEST = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """Configs that describe something real.
+
+    Attributes:
+        body: Full config of the body.
+        head: Full config of the head, or None.
+        body_module: The body.
+        head_module: The head, or None.
+    """
+
+    body: dict[str, Any]
+    head: dict[str, Any] | None
+    body_module: Any
+    head_module: Any
+
+
+def full_configs(body: Any, head: Any, arrays: int) -> Checked:
+    """Checks configs and writes out their defaults.
+
+    Args:
+        body: Config of the body, from outside.
+        head: Config of the head, or None.
+        arrays: How many arrays the weights have: a network of more blocks is not built.
+
+    Returns:
+        The full configs and the modules built from them.
+
+    Raises:
+        HubError: If a config is unknown, impossible, or larger than its weights.
+    """
+    from tlearn import bodies, heads
+
+    body_config, body_module = _built("body", body, bodies, arrays)
+    if head is None:
+        return Checked(body_config, None, body_module, None)
+    head_config, head_module = _built("head", head, heads, arrays)
+    return Checked(body_config, head_config, body_module, head_module)
+
+
+def _built(kind: str, config: Any, registry: Any, arrays: int) -> tuple[dict[str, Any], Any]:
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise HubError(f"the {kind}'s config is no dictionary")
+    _check_size(kind, config, arrays)
+    try:
+        module = registry.build(config)
+        return registry.describe(module), module
+    except (ValueError, TypeError) as error:
+        raise HubError(f"the {kind}'s config cannot be built: {error}") from error
+
+
+def _check_size(kind: str, config: Mapping[str, Any], arrays: int) -> None:
+    """Refuses configs whose network could not even be traced: sizes come before building."""
+    pending: list[Any] = list(config.values())
+    seen = 0
+    while pending:
+        value = pending.pop()
+        seen += 1
+        if isinstance(value, (list, tuple)):
+            pending.extend(value)
+        elif isinstance(value, (int, float)) and abs(value) > _LARGEST:
+            raise HubError(f"the {kind}'s config holds the number {value:.3g}: no network has that")
+        if seen + len(pending) > 10_000:
+            raise HubError(f"the {kind}'s config holds more than 10000 values")
+    stages = config.get("stages", ())
+    lengths = [stage[2] for stage in stages if isinstance(stage, (list, tuple)) and len(stage) == 4]
+    lengths += list(config.get("stage_blocks", ()) or ())
+    blocks = sum(length for length in lengths if isinstance(length, int))
+    if blocks > arrays:
+        raise HubError(
+            f"the {kind}'s config asks for {blocks} blocks, but there are only {arrays} arrays"
+        )
+
+
+def check_shapes(
+    checked: Checked, params: Mapping[str, Any], collections: Mapping[str, Any]
+) -> None:
+    """Checks that arrays are exactly those of a model: names, shapes, and numbers of a float type.
+
+    Raises:
+        HubError: Naming every missing, unknown and misshapen array.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from tlearn.model import Model, shapes
+    from tlearn.params import flatten
+
+    body, head = checked.body_module, checked.head_module
+    side = 64
+    picture = jax.ShapeDtypeStruct((1, side, side, body.in_channels), jnp.float32)
+    if head is not None:
+        expected_params, expected_collections = shapes(Model(body=body, head=head), picture)
+    else:
+        drawn = jax.eval_shape(
+            lambda key, x: body.init(key, x, train=False), jax.random.key(0), picture
+        )
+        expected_params, expected_collections = (
+            {f"body/{path}": leaf for path, leaf in flatten(drawn.get(kind, {})).items()}
+            for kind in ("params", "batch_stats")
+        )
+    problems: list[str] = []
+    for kind, expected, given in (
+        ("parameter", expected_params, params),
+        ("statistic", expected_collections, collections),
+    ):
+        problems += misfits(kind, expected, given)
+    if problems:
+        raise HubError(f"the arrays are not those of the {body.family} body:\n{listed(problems)}")
+
+
+def misfits(kind: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Lists every name missing or unknown, and every array of another shape."""
+    spare = [path for path in given if path not in expected]
+    problems = []
+    for path, leaf in expected.items():
+        if path not in given:
+            close = nearest(path, spare, 1)
+            problems.append(
+                f"the {kind} {path!r} is missing" + (f" (nearest: {close[0]!r})" if close else "")
+            )
+        elif tuple(given[path].shape) != tuple(leaf.shape):
+            problems.append(
+                f"the {kind} {path!r} has the shape {tuple(given[path].shape)}, "
+                f"wanted {tuple(leaf.shape)}"
+            )
+    problems += [f"the {kind} {path!r} is unknown to the model" for path in spare]
+    return problems
