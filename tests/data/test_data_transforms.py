@@ -12,7 +12,6 @@ from tlearn.data import (
     DataError,
     FlipLR,
     Normalise,
-    Pipeline,
     RandAugment,
     RandomCrop,
     RandomResizedCrop,
