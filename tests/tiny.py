@@ -46,7 +46,7 @@ def batch(step: int = 0, size: int = 8, real: int | None = None):
     label = rng.integers(0, CLASSES, size).astype(np.int32)
     image = rng.normal(size=(size, 8, 8, 1)).astype(np.float32) + label[:, None, None, None]
     mask = (np.arange(size) < (size if real is None else real)).astype(np.float32)
-    return {"image": image, "label": label, "mask": mask, "id": np.arange(size) + step * size}
+    return {"image": image, "label": label, "mask": mask, "index": np.arange(size) + step * size}
 
 
 def optimizers() -> dict[str, Optimizer]:

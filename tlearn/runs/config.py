@@ -33,6 +33,9 @@ class DataConfig:
     """Mixing of training images and labels within a batch."""
     size: int = 0
     """Pixels of a side fed to the body; 0 for what the source was trained with."""
+    channels: Literal["strict", "convert", "adapt"] = "strict"
+    """When images have other channels than the source saw: refuse; convert the images; or adapt
+    the body's first kernel."""
     workers: int = 0
     """Processes that decode images; 0 decodes in a thread of this one."""
 
@@ -53,6 +56,8 @@ class HeadConfig:
 
     head: Literal["linear", "mlp", "cosine"] = "linear"
     """Kind of head."""
+    head_weights: Literal["fresh", "source"] = "fresh"
+    """Draw the head anew, or keep the source's (the label names must agree)."""
     head_init: Literal["zeros", "scaled"] = "zeros"
     """How its last layer starts."""
     head_dropout: float = 0.0
@@ -91,6 +96,10 @@ class StrategyConfig:
     """λ of the pull; 0 for none."""
     pull_way: Literal["loss", "decoupled", "proximal"] = "loss"
     """How the pull acts: as a loss term, beside the step, or as an exact proximal step."""
+    pull_schedule: str = "constant"
+    """Course of λ over the updates, as in linear or cosine."""
+    fisher_data: str = ""
+    """Data the source was trained on, to weigh its parameters by, for the fisher pull."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,6 +183,12 @@ class RunConfig:
             problems.append(f"head_dropout is {self.head.head_dropout}; it must be in [0, 1)")
         if self.strategy.pull_strength < 0:
             problems.append(f"pull_strength is {self.strategy.pull_strength}; it must be >= 0")
+        if self.strategy.pull == "fisher" and bool(self.strategy.pull_strength) != bool(
+            self.strategy.fisher_data
+        ):
+            problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
+        if self.head.head_weights == "source" and not self.source:
+            problems.append("head_weights=source needs a source")
         if self.strategy.pull_strength > 0 and not self.source:
             problems.append("a pull needs a source to pull to; give source, or pull_strength 0")
         if problems:

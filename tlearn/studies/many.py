@@ -64,7 +64,7 @@ def _train(
     def one(run: tuple[State, Array], source: SourceWeights, data: Mapping[str, Array]) -> Any:
         def advance(state: State, index: Array) -> Any:
             batch = {name: array[index] for name, array in data.items()}
-            batch |= {"mask": jnp.ones(index.shape, jnp.float32), "id": index}
+            batch |= {"mask": jnp.ones(index.shape, jnp.float32), "index": index}
             return step(state, batch, source)
 
         return jax.lax.scan(advance, run[0], run[1])

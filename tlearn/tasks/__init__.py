@@ -1,1 +1,4 @@
 """A task is data + objective + head + metric."""
+
+from tlearn.tasks.image_classification import ImageTask as ImageTask
+from tlearn.tasks.image_classification import image_classification as image_classification

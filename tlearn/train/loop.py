@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tlearn.model import Model
@@ -50,12 +51,16 @@ def timeline(
 ) -> Timeline:
     """Lays the stages of a strategy out over a training of ``steps`` batches.
 
-    Stages begin where an update ends. A training too short for all stages keeps the last one for
-    its last epoch at most; stages that would get no step are an error.
+    Stages begin where an update ends; one that would get no step is an error.
 
     Raises:
-        ValueError: If the training is too short for its stages.
+        ValueError: If the training is too short for its stages, or ends within an update.
     """
+    if steps < 1 or steps % accumulate:
+        raise ValueError(
+            f"a training of {steps} batches does not end with an update of {accumulate} batches; "
+            f"train {max(steps - steps % accumulate, accumulate)}"
+        )
     starts, at = [0], 0.0
     for plan in plans[:-1]:
         at += (plan.stage_epochs or 1.0) * steps_per_epoch
@@ -106,7 +111,7 @@ class Event:
         epoch: Passes over the data, a fraction.
         stage: Stage index.
         metrics: ``loss`` and the objective's metrics as means over examples; ``gradient_norm``,
-            ``rate`` and ``pull_step`` of the last step.
+            ``rate`` and ``pull_step`` of the last update (of the last step, if there was none).
     """
 
     step: int
@@ -144,10 +149,12 @@ class Window:
                 # The step changes nothing from the first bad one on: later logs say nothing.
                 self.finite = False
                 break
-            log.pop("updated")
+            updated = log.pop("updated")
             for name, value in log.items():
-                before = 0.0 if name in self.STILL else self.sums.get(name, 0.0)
-                self.sums[name] = before + float(value)
+                if name not in self.STILL:
+                    self.sums[name] = self.sums.get(name, 0.0) + float(value)
+                elif updated or name not in self.sums:
+                    self.sums[name] = float(value)
         self._pending.clear()
         return dict(self.sums)
 
@@ -182,26 +189,34 @@ def fit(
     """
     line = program.timeline
     window = Window() if window is None else window
-    stage = int(state.stage)
+    stage, step = int(state.stage), None
+    if not state.sound:
+        # A state that stopped at a bad batch is tried again: the batch may have been mended.
+        state = state.replace(sound=jnp.logical_not(state.sound))
     for at in range(int(state.step), line.steps):
-        due = line.stage(at)
-        if due != stage:
-            state = restage(state, program.plans[due], program.recipe.optimizer, due)
+        if line.stage(at) != stage:
+            window.read()
+            if not window.finite:  # Before the state is rebuilt: it must stay as it was.
+                break
+            stage, step = line.stage(at), None
+            state = restage(state, program.plans[stage], program.recipe.optimizer, stage)
             if shardings is not None:
                 state = jax.device_put(state, shardings(state))
-            stage = due
-        step = program.step(stage, None if shardings is None else shardings(state))
+        if step is None:
+            step = program.step(stage, None if shardings is None else shardings(state))
         state, log = step(state, next(batches), source)
         window.add(log)
         event = None
         if (at + 1) % report_every == 0 or at + 1 == line.steps:
             sums = window.read()
             if not window.finite:
-                yield state, None
-                raise NonFiniteLoss(int(state.step))
+                break
             event = _event(at + 1, int(state.update), stage, line, sums)
             window.sums.clear()
         yield state, event
+    if not window.finite:
+        yield state, None
+        raise NonFiniteLoss(int(state.step))
 
 
 def _event(step: int, update: int, stage: int, line: Timeline, sums: Mapping[str, float]) -> Event:
@@ -218,7 +233,7 @@ def _event(step: int, update: int, stage: int, line: Timeline, sums: Mapping[str
 def explain_non_finite(step: int, batch: Mapping[str, np.ndarray]) -> str:
     """Says where a training stopped, on which examples, and what to do about it."""
     real = np.asarray(batch["mask"]) > 0
-    ids = [int(i) for i in np.asarray(batch["id"])[real][:64]] if "id" in batch else []
+    ids = [int(i) for i in np.asarray(batch["index"])[real][:64]] if "index" in batch else []
     broken = [
         name
         for name, array in batch.items()

@@ -1,0 +1,100 @@
+"""Verbs that train, and the one that says what training would do."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tlearn.cli.main import Refused
+from tlearn.cli.options import read
+from tlearn.runs.config import DataConfig, RunConfig, from_json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where a run goes, and the run."""
+
+    run: RunConfig = RunConfig(data=DataConfig(data=""))
+    """The run."""
+    out: str = ""
+    """Folder of the new run."""
+    resume: str = ""
+    """Folder of an interrupted run to go on with; its own options hold."""
+    quiet: bool = False
+    """No progress on the screen."""
+
+
+def pretrain(args: Sequence[str]) -> int:
+    """Trains a body and a head from nothing."""
+    options = _options(args, "pretrain", "Train a body and a head from nothing.")
+    if options.run.source:
+        raise Refused("pretrain starts from nothing; use finetune with --source")
+    return _train(options)
+
+
+def finetune(args: Sequence[str]) -> int:
+    """Transfers a source to a task."""
+    options = _options(
+        args, "finetune", "Transfer a source to a task: new head, and a strategy for the rest."
+    )
+    if not options.resume and not options.run.source:
+        raise Refused("finetune needs --source (run:FOLDER, torch:FILE, safetensors:FILE, ...)")
+    return _train(options)
+
+
+def explain(args: Sequence[str]) -> int:
+    """Prints the plan of a run and what its step would cost, compiling nothing."""
+    options = _options(
+        args, "explain", "Print what every parameter would do and cost; nothing is compiled."
+    )
+    from tlearn.runs.explain import explain as explain_run
+
+    sys.stdout.write(explain_run(options.run) + "\n")
+    return 0
+
+
+def _options(args: Sequence[str], verb: str, about: str) -> Options:
+    default = Options()
+    stored = _resumed(args)
+    if stored is not None:
+        default = dataclasses.replace(default, run=stored)
+    options = read(Options, args, verb=verb, about=about, default=default)
+    if not options.run.data.data:
+        raise Refused(
+            f"{verb} needs --data: a folder or file, or digits, mnist:DIR, tfds:NAME, ..."
+        )
+    return options
+
+
+def _resumed(args: Sequence[str]) -> RunConfig | None:
+    """The config of the run that ``--resume`` names, so that other options are seen to differ."""
+    for i, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name == "--resume" and (equals or i + 1 < len(args)):
+            folder = Path(value if equals else args[i + 1])
+            try:
+                values: dict[str, Any] = json.loads((folder / "config.json").read_text())
+            except (OSError, ValueError):
+                raise Refused(
+                    f"{folder} is no run to resume: it has no readable config.json"
+                ) from None
+            return from_json(values)
+    return None
+
+
+def _train(options: Options) -> int:
+    from tlearn.runs.training import resume, start
+
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    if options.resume:
+        result = resume(options.resume, asked=options.run, say=say, quiet=options.quiet)
+    elif not options.out:
+        raise Refused("name the folder of the new run: --out RUNS/NAME")
+    else:
+        result = start(options.run, options.out, say=say, quiet=options.quiet)
+    return result.exit_code

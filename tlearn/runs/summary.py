@@ -1,0 +1,112 @@
+"""The final report of one run: what was asked, what moved, how it went."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from tlearn.runs.config import RunConfig, to_json
+from tlearn.runs.folder import RunFolder
+from tlearn.runs.writers import read_metrics
+from tlearn.tasks import ImageTask
+from tlearn.train.evaluate import Evaluation
+from tlearn.transfer.plan import Plan
+
+
+def write_summary(
+    folder: RunFolder,
+    *,
+    config: RunConfig,
+    plans: Sequence[Plan],
+    task: ImageTask,
+    validation: Evaluation | None,
+    test: Evaluation | None,
+    wall_s: float,
+    command: str,
+) -> None:
+    """Writes ``report.html`` (self-contained), ``report/report.md`` and ``report/results.json``.
+
+    Args:
+        folder: The run's folder, held for writing.
+        config: What was asked.
+        plans: The stages' plans.
+        task: The data.
+        validation: The last validation.
+        test: The test figures, read once.
+        wall_s: Seconds this process spent.
+        command: What was typed.
+    """
+    results: dict[str, Any] = {"wall_s": round(wall_s, 2)}
+    lines = [f"# Run {folder.path.name}", "", f"`{command}`", ""]
+    for name, found in (("validation", validation), ("test (read once, at the end)", test)):
+        if found is not None:
+            lines.append(f"- {name}: {found}")
+            results[name.split()[0]] = found.metrics | {"count": found.count}
+    lines.append(f"- wall time of the last process: {wall_s:.1f} s")
+    lines += ["", "## Data", "", *(f"- {line}" for line in str(task).splitlines()), ""]
+    lines += ["## Plan", ""]
+    lines += [f"- stage {i}: {plan.summary()}" for i, plan in enumerate(plans)]
+    lines += ["", "## Config", ""]
+    for group, values in to_json(config).items():
+        if isinstance(values, dict):
+            lines += [f"- {group}.{name} = {value!r}" for name, value in values.items()]
+        else:
+            lines.append(f"- {group} = {values!r}")
+    lines += ["", "## Versions", ""]
+    lines += [f"- {name} {value}" for name, value in folder.versions.items()]
+    text = "\n".join(lines) + "\n"
+    folder.write_text("report/report.md", text)
+    folder.write_json("report/results.json", results)
+    folder.write_text("report.html", _page(folder, text))
+
+
+def _page(folder: RunFolder, text: str) -> str:
+    """The same as a page, with the learning curve and the last plan's table."""
+    body = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            level = len(line) - len(line.lstrip("#"))
+            body.append(f"<h{level}>{html.escape(line.lstrip('# '))}</h{level}>")
+        elif line.startswith("- "):
+            body.append(f"<p class=item>{html.escape(line[2:])}</p>")
+        elif line:
+            body.append(f"<p><code>{html.escape(line.strip('`'))}</code></p>")
+    curve = _curve(folder)
+    plan = html.escape((folder.path / "plan.txt").read_text())
+    style = (
+        ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;"
+        "margin:2rem auto;padding:0 1rem}pre{overflow-x:auto;font-size:12px}"
+        ".item{margin:.1rem 0}img{max-width:100%;background:#fff}"
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width,initial-scale=1'>"
+        f"<title>{html.escape(folder.path.name)}</title><style>{style}</style>"
+        f"<body>{''.join(body)}<h2>Learning curve</h2>{curve}"
+        f"<h2>What every parameter did</h2><pre>{plan}</pre></body></html>\n"
+    )
+
+
+def _curve(folder: RunFolder) -> str:
+    import base64
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for event in ("train", "validation"):
+        rows = read_metrics(folder.metrics, event)
+        if rows:
+            at = [row["step"] for row in rows]
+            axes.plot(at, [row["loss"] for row in rows], label=f"{event} loss", marker=".")
+    axes.set_xlabel("step")
+    axes.set_ylabel("mean loss")
+    axes.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    (folder.path / "report").mkdir(exist_ok=True)
+    (folder.path / "report" / "learning.png").write_bytes(buffer.getvalue())
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"<img alt='loss by step' src='data:image/png;base64,{data}'>"

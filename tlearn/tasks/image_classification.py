@@ -1,0 +1,212 @@
+"""Image classification: which pictures, prepared how, judged by what."""
+
+import dataclasses
+
+import numpy as np
+
+from tlearn.bodies.facts import ImageFacts
+from tlearn.data import (
+    Batches,
+    CutMix,
+    DataError,
+    Dataset,
+    Mixup,
+    Pipeline,
+    carve_validation,
+    eval_pipeline,
+    open_dataset,
+    overlap,
+    per_class,
+    select_classes,
+    train_pipeline,
+)
+from tlearn.objectives import Classification
+
+LARGEST_OVERLAP = 0.01
+"""Public data sets repeat a picture now and then; more than this share is a wrong split."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageTask:
+    """Pictures with labels, and what is done to them.
+
+    Attributes:
+        train: What is learned from.
+        validation: What choices are made on; None if nothing is chosen.
+        test: What is reported, read once at the end; None if nothing is.
+        facts: How pictures are prepared: the body's own statistics.
+        train_pipeline: What is done to a training picture.
+        eval_pipeline: What is done to any other.
+        objective: The loss and metrics.
+        shared: Pictures of the test part that occur in the training part as well.
+        mix: Mixing within a training batch.
+    """
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset | None
+    facts: ImageFacts
+    train_pipeline: Pipeline
+    eval_pipeline: Pipeline
+    objective: Classification
+    shared: int = 0
+    mix: tuple[Mixup | CutMix, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the head's outputs."""
+        return tuple(self.train.label_names)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Fingerprints of the parts, to notice data that changed."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part.digest for name, part in parts.items() if part is not None}
+
+    def train_batches(self, batch_size: int, seed: int) -> Batches:
+        """Shuffled, augmented batches of the training part."""
+        return Batches(
+            self.train, self.train_pipeline, batch_size, seed=seed, shuffle=True, mix=self.mix
+        )
+
+    def eval_batches(self, dataset: Dataset, batch_size: int) -> Batches:
+        """One pass over a part, in order, each picture once."""
+        return Batches(dataset, self.eval_pipeline, batch_size, seed=0, shuffle=False)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.label_names)} classes: {', '.join(self.label_names[:20])}"]
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        lines += [f"{name}: {len(part)} pictures" for name, part in parts.items() if part]
+        if self.shared:
+            lines.append(f"{self.shared} pictures of the test part are in the training part too")
+        lines += [f"train pipeline: {self.train_pipeline}", f"eval pipeline: {self.eval_pipeline}"]
+        return "\n".join(lines)
+
+
+def image_classification(
+    spec: str,
+    *,
+    facts: ImageFacts | None = None,
+    train_split: str = "train",
+    validation: str = "10%",
+    test_split: str = "",
+    classes: tuple[str, ...] = (),
+    examples_per_class: int = 0,
+    exclude: tuple[str, ...] = (),
+    augment: str = "none",
+    mix: str = "none",
+    size: int = 0,
+    channels: str = "strict",
+    smoothing: float = 0.0,
+    seed: int = 0,
+) -> ImageTask:
+    """Makes a task of a dataset.
+
+    Args:
+        spec: The dataset, as for `tlearn.data.open_dataset`.
+        facts: How the body's pictures were prepared; by default the pictures' own size and
+            channels, scaled to -1..1.
+        train_split: Split expression of the training pictures.
+        validation: Share carved from them (``"10%"``), a split expression, or ``"0%"`` for none.
+        test_split: Split expression of what is reported; empty for none.
+        classes: Label names to keep; all if empty.
+        examples_per_class: Training pictures per class, drawn by the seed; 0 for all. What is
+            left over is not used.
+        exclude: File patterns to leave out of a folder.
+        augment: ``none``, ``flip``, ``crop`` (and flip) or ``randaugment`` (and crop, flip).
+        mix: ``none``, ``mixup`` or ``cutmix``.
+        size: Pixels of a side; 0 for the facts'.
+        channels: ``strict`` refuses pictures with other channels than the facts', ``convert``
+            converts them, ``adapt`` changes the facts (the body must be adapted too).
+        smoothing: Label smoothing.
+        seed: Of subsets.
+
+    Raises:
+        DataError: If anything about the data does not fit; train and test sharing pictures too.
+    """
+    options = {"exclude": exclude} if exclude else {}
+
+    def part(split: str) -> Dataset:
+        dataset = open_dataset(spec, split or None, **options)
+        return select_classes(dataset, classes) if classes else dataset
+
+    train = part(train_split)
+    held: Dataset | None = None
+    if _share(validation) is None:
+        held = part(validation)
+    elif _share(validation):
+        train, held = carve_validation(train, fraction=_share(validation), seed=seed)
+    if examples_per_class:
+        train = per_class(train, examples_per_class, seed)
+    test = part(test_split) if test_split else None
+    names = tuple(train.label_names)
+    held, test = (None if other is None else _aligned(other, names) for other in (held, test))
+    shared = 0 if test is None else len(overlap(train, test))
+    if test is not None and shared > len(test) * LARGEST_OVERLAP:
+        raise DataError(
+            f"{shared} of the {len(test)} pictures to be reported ({test_split}) are also trained "
+            f"on ({train_split}); use splits that do not overlap"
+        )
+    facts = _facts(train, facts, size, channels)
+    shape = dict(mean=facts.mean, std=facts.std, size=facts.size, channels=facts.channels)
+    evaluated = eval_pipeline(**shape, crop=facts.crop, interpolation=facts.interpolation)
+    learned = evaluated if augment == "none" else _augmented(augment, facts, shape)
+    return ImageTask(
+        train=train,
+        validation=held,
+        test=test,
+        facts=facts,
+        train_pipeline=learned,
+        eval_pipeline=evaluated,
+        objective=Classification(len(names), smoothing),
+        shared=shared,
+        mix={"none": (), "mixup": (Mixup(),), "cutmix": (CutMix(),)}[mix],
+    )
+
+
+def _share(validation: str) -> float | None:
+    """The share a validation part is carved with, or None for a split expression."""
+    if not validation.endswith("%") or "[" in validation:
+        return None
+    try:
+        share = float(validation[:-1]) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise DataError(f"validation {validation!r}: expected a share such as 10%, or a split")
+    return share
+
+
+def _aligned(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
+    from tlearn.data import aligned
+
+    return dataset if tuple(dataset.label_names) == names else aligned(dataset, names)
+
+
+def _facts(dataset: Dataset, facts: ImageFacts | None, size: int, channels: str) -> ImageFacts:
+    picture = np.asarray(dataset[0]["image"])
+    has = picture.shape[-1]
+    if facts is None:
+        side = size or min(picture.shape[:2])
+        return ImageFacts(mean=(0.5,) * has, std=(0.5,) * has, size=side, channels=has)
+    if has != facts.channels and channels == "strict":
+        raise DataError(
+            f"the pictures have {has} channels, the body was trained on {facts.channels}; say "
+            "channels=convert to convert the pictures or channels=adapt to adapt the body"
+        )
+    if has != facts.channels and channels == "adapt":
+        mean = (float(np.mean(facts.mean)),) * has
+        std = (float(np.mean(facts.std)),) * has
+        facts = dataclasses.replace(facts, channels=has, mean=mean, std=std)
+    return dataclasses.replace(facts, size=size) if size else facts
+
+
+def _augmented(augment: str, facts: ImageFacts, shape: dict) -> Pipeline:
+    small = facts.size <= 64
+    settings = dict(interpolation=facts.interpolation, flip=True)
+    if augment == "flip":
+        return train_pipeline(**shape, **settings, crop="center")
+    # Small pictures are shifted (He et al. 2016, §4.2), large ones cut (Szegedy et al. 2015).
+    cut = dict(crop="random", padding=max(facts.size // 8, 1)) if small else dict(crop="resized")
+    more = dict(randaugment=(2, 9.0)) if augment == "randaugment" else {}
+    return train_pipeline(**shape, **settings, **cut, **more)
