@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from tlearn.params.paths import nearest
 
@@ -204,7 +204,8 @@ def from_json(values: Mapping[str, Any]) -> RunConfig:
     """Builds a config from what `to_json` gave.
 
     Raises:
-        ValueError: Naming every unknown key, with the nearest known one.
+        ValueError: Naming every unknown key, with the nearest known one, every value of another
+            type, and all that is missing.
     """
     problems: list[str] = []
     config = _build(RunConfig, values, "", problems)
@@ -217,7 +218,7 @@ def replace(config: RunConfig, **changes: Any) -> RunConfig:
     """Changes fields by name, wherever they are nested: ``replace(config, rate=0.1)``.
 
     Raises:
-        ValueError: If no field has that name.
+        ValueError: Naming all that are no field of a run, with the nearest that are.
     """
     own = {field.name for field in dataclasses.fields(config)}
     homes = {
@@ -228,14 +229,16 @@ def replace(config: RunConfig, **changes: Any) -> RunConfig:
     }
     groups: dict[str, dict[str, Any]] = {}
     top: dict[str, Any] = {}
+    unknown = []
     for name, value in changes.items():
         if name in homes and not dataclasses.is_dataclass(value):
             groups.setdefault(homes[name], {})[name] = value
         elif name in own:
             top[name] = value
         else:
-            close = nearest(name, [*homes, *own])
-            raise ValueError(f"no field of a run is called {name!r}; closest: {close}")
+            unknown.append(f"{name!r} (closest: {nearest(name, [*homes, *own])})")
+    if unknown:
+        raise ValueError(f"no field of a run is called {', '.join(unknown)}")
     for group, values in groups.items():
         top[group] = dataclasses.replace(top.get(group, getattr(config, group)), **values)
     return dataclasses.replace(config, **top)
@@ -254,19 +257,51 @@ def diff(a: RunConfig, b: RunConfig) -> list[str]:
     return lines
 
 
-def _build(cls: type, values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+def _build(cls: Any, values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
+    """Builds a config class; with any problem found in its values, None."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     given: dict[str, Any] = {}
+    before = len(problems)
     for name, value in values.items():
-        if name not in fields:
+        kind: Any = fields[name].type if name in fields else None
+        if kind is None:
             close = nearest(name, fields)
             problems.append(f"unknown key {where + name!r}; closest: {close}")
-        elif isinstance(value, Mapping):
-            given[name] = _build(fields[name].type, value, f"{where}{name}.", problems)
+        elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+            given[name] = _build(kind, value, f"{where}{name}.", problems)
         else:
             given[name] = tuple(value) if isinstance(value, list) else value
+            if not _fits(given[name], kind):
+                wanted = get_args(kind) if get_origin(kind) is Literal else kind
+                problems.append(f"{where}{name} is {value!r}; it must be {_spelt(wanted)}")
+    for name, field in fields.items():
+        if name not in values and field.default is dataclasses.MISSING:
+            problems.append(f"{where}{name} is missing")
+    if len(problems) > before:
+        return None
     try:
         return cls(**given)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         problems.append(str(error))
         return None
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tells whether a value read from a file is of a field's type."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(v, get_args(kind)[0]) for v in value)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _spelt(kind: Any) -> str:
+    """Names a type, or lists what may be chosen."""
+    if isinstance(kind, tuple):
+        return " or ".join(map(repr, kind))
+    if dataclasses.is_dataclass(kind):
+        return "a group of settings"
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return names.get(kind, "a list")

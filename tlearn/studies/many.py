@@ -108,11 +108,10 @@ def train_many(
         orders: Indices of the examples of every batch; subsets are orders that leave the rest out.
         how: ``map`` runs one after another inside the program, ``vmap`` all at once. The first
             suits CPUs, where batched convolutions are slow, the second accelerators.
-        mesh: Devices to spread the runs over; their number must divide the runs'.
+        mesh: Devices to spread the runs over; any number of runs will do.
 
     Raises:
-        ValueError: If orders and states disagree on the number of runs, or runs do not divide
-            over the mesh.
+        ValueError: If orders and states disagree on the number of runs.
     """
     runs = len(orders)
     have = states.step.shape[0]
@@ -137,7 +136,8 @@ def _predict(
     model: Model, how: How, mesh: Mesh | None, params: PyTree, collections: PyTree, image: Array
 ) -> Array:
     def one(run: tuple[Any, Any], image: Array) -> Array:
-        return model.apply(variables(run[0], run[1]), image, train=False)
+        logits: Any = model.apply(variables(run[0], run[1]), image, train=False)
+        return logits
 
     def block(params: PyTree, collections: PyTree, image: Array) -> Array:
         if how == "map":

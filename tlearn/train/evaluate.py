@@ -53,7 +53,9 @@ def make_eval_step(model: Model, objective: Objective) -> EvalStep:
 
     @jax.jit
     def step(params: Any, collections: Any, batch: Any) -> Any:
-        logits = model.apply(variables(params, collections), *inputs(model, batch), train=False)
+        logits: Any = model.apply(
+            variables(params, collections), *inputs(model, batch), train=False
+        )
         return objective(logits, batch), logits
 
     return step
@@ -74,8 +76,8 @@ def evaluate(
         step: From `make_eval_step`.
         params: All parameters by path.
         collections: BatchNorm statistics by path.
-        batches: One pass, each example once, padding masked.
-        expected: Number of examples there are; checked against what was counted.
+        batches: One pass, each example once, padding masked; ``index`` [b] tells which.
+        expected: Number of examples there are.
         place: Puts a host batch on the device or mesh.
 
     Raises:
@@ -83,7 +85,7 @@ def evaluate(
     """
     totals: dict[str, float] = {}
     count = 0.0
-    outputs, labels = [], []
+    outputs, labels, rows = [], [], []
     for i in range(batches.steps_per_epoch):
         batch = batches.at(i)
         sums, logits = step(params, collections, place(batch))
@@ -94,14 +96,18 @@ def evaluate(
         real = np.asarray(batch["mask"]) > 0
         outputs.append(np.asarray(logits)[real])
         labels.append(np.asarray(batch["label"])[real])
-    if round(count) != expected:
+        rows.append(np.asarray(batch["index"])[real])
+    times = np.bincount(np.concatenate(rows), minlength=expected)
+    if count != expected or len(times) != expected or (times != 1).any():
         raise RuntimeError(
-            f"the evaluation counted {count:g} examples, the dataset has {expected}: "
-            "the batches drop or repeat some"
+            f"the evaluation counted {count:g} examples, the dataset has {expected}: the batches "
+            f"drop {np.flatnonzero(times == 0)[:10].tolist()} and "
+            f"repeat {np.flatnonzero(times > 1)[:10].tolist()}"
         )
+    order = np.argsort(np.concatenate(rows))
     return Evaluation(
         metrics={name: value / count for name, value in totals.items()},
         count=expected,
-        predictions=np.concatenate(outputs),
-        labels=np.concatenate(labels),
+        predictions=np.concatenate(outputs)[order],
+        labels=np.concatenate(labels)[order],
     )

@@ -192,7 +192,7 @@ def fit(
     stage, step = int(state.stage), None
     if not state.sound:
         # A state that stopped at a bad batch is tried again: the batch may have been mended.
-        state = state.replace(sound=jnp.logical_not(state.sound))
+        state = dataclasses.replace(state, sound=jnp.logical_not(state.sound))
     for at in range(int(state.step), line.steps):
         if line.stage(at) != stage:
             window.read()

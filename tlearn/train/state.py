@@ -1,5 +1,6 @@
 """The state of a training: everything that a resumed run needs, and nothing else."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,7 +151,8 @@ def restage(state: State, plan: Plan, optimizer: Optimizer, stage: int) -> State
     ema = None
     if state.ema is not None:
         ema = {p: jnp.array(state.ema.get(p, v), copy=True) for p, v in trainable.items()}
-    return state.replace(
+    return dataclasses.replace(
+        state,
         stage=jnp.asarray(stage, jnp.int32),
         trainable=trainable,
         frozen=frozen,

@@ -83,11 +83,11 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
         new, report = _update(state, plan.pull, pulled, recipe, gradients, count, source)
         finite = state.sound & jnp.isfinite(sums.loss) & jnp.isfinite(report["gradient_norm"])
         if recipe.accumulate > 1:
-            waiting = state.replace(gathered={"gradients": gradients, "count": count})
+            waiting = dataclasses.replace(state, gathered={"gradients": gradients, "count": count})
             new = _choose(due, new, waiting)
         log |= report | {"updated": due, "finite": finite}
-        new = new.replace(step=state.step + 1, collections=collections)
-        return _choose(finite, new, state.replace(sound=jnp.zeros((), bool))), log
+        new = dataclasses.replace(new, step=state.step + 1, collections=collections)
+        return _choose(finite, new, dataclasses.replace(state, sound=jnp.zeros((), bool))), log
 
     return step
 
@@ -115,7 +115,12 @@ def _forward(
     train: frozenset[str],
     key: Array,
 ) -> tuple[Sums, FlatParams, Array]:
-    """Loss sums, new statistics, and the pull in function space as a further loss sum."""
+    """Loss sums, new statistics, and the pull in function space as a further loss sum.
+
+    Raises:
+        ValueError: If a pull in function space lacks source weights: the moving ones would stand
+            in for them.
+    """
     params = merge(trainable, state.frozen)
     rngs = {"dropout": stream(key, "dropout")}
     (features, logits), updated = model.apply(
@@ -130,11 +135,17 @@ def _forward(
     sums = objective(logits, batch)
     if recipe.function_pull is None:
         return sums, collections, jnp.zeros(())
+    absent = [p for p in trainable if p.startswith("body/") and p not in source.params]
+    if absent:
+        raise ValueError(
+            f"a pull in function space needs the source's weights of all that trains in the body; "
+            f"{absent[:10]} have none: pass them in SourceWeights(params=...)"
+        )
     # The source body in evaluation mode on the same inputs: frozen layers are its own.
     body = {p: v for p, v in params.items() if p.startswith("body/")} | dict(source.params)
     head = {p: v for p, v in params.items() if p.startswith("head/")}
     anchor = jax.lax.stop_gradient(merge(body, head))
-    source_features = model.apply(
+    source_features: Any = model.apply(
         variables(anchor, source.collections),
         *inputs(model, batch),
         train=False,
@@ -191,11 +202,13 @@ def _update(
         factor=jnp.asarray(recipe.optimizer.schedule.multiplier(state.update, total)),
         strength_factor=jnp.asarray(parse(pull.schedule).multiplier(state.update, total)),
     )
-    new = state.replace(update=state.update + 1, trainable=trainable, slots=slots)
+    new = dataclasses.replace(state, update=state.update + 1, trainable=trainable, slots=slots)
     if recipe.ema is not None and state.ema is not None:
-        new = new.replace(ema=optax.incremental_update(trainable, state.ema, 1 - recipe.ema))
+        new = dataclasses.replace(
+            new, ema=optax.incremental_update(trainable, state.ema, 1 - recipe.ema)
+        )
     if state.gathered is not None:
-        new = new.replace(gathered=jax.tree.map(jnp.zeros_like, state.gathered))
+        new = dataclasses.replace(new, gathered=jax.tree.map(jnp.zeros_like, state.gathered))
     return new, report
 
 

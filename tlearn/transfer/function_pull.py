@@ -58,10 +58,16 @@ class FunctionPull:
             head_params: Its parameters by path ``head/...``; never trained.
 
         Raises:
-            ValueError: If the logit form is asked for without the source's head.
+            ValueError: If the logit form is asked for without the source's head, or the feature
+                form of a body without pooled features.
         """
         source_features = jax.lax.stop_gradient(source_features)
         if self.form == "features":
+            if features.pooled is None or source_features.pooled is None:
+                raise ValueError(
+                    "a feature pull compares pooled features, which this body does not offer; "
+                    "use form='logits'"
+                )
             total = feature_distance(features.pooled, source_features.pooled, mask).sum
             return self.strength * total
         if head is None or head_params is None:
@@ -70,7 +76,7 @@ class FunctionPull:
                 "or use form='features'"
             )
         variables = {"params": unflatten(jax.lax.stop_gradient(dict(head_params)))["head"]}
-        logits = head.apply(variables, features, train=False)
-        source_logits = head.apply(variables, source_features, train=False)
+        logits: Any = head.apply(variables, features, train=False)
+        source_logits: Any = head.apply(variables, source_features, train=False)
         total = logit_distance(logits, source_logits, mask, temperature=self.temperature).sum
         return self.strength * total

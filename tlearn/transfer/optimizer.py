@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from tlearn.transfer import pull as pulls
 from tlearn.transfer.pull import Pull
 
 
+@runtime_checkable
 class ScheduleLike(Protocol):
     """A factor in [0, 1] on the peak rate, as a function of the optimizer update."""
 
@@ -68,7 +69,7 @@ class Optimizer:
     def direction(self) -> optax.GradientTransformation:
         """The optax transformation from gradients to unscaled descent directions."""
         if self.name == "adamw":
-            return optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps)
+            return _adam(self.b1, self.b2, self.eps)
         if self.momentum == 0:
             return optax.identity()
         return optax.trace(decay=self.momentum, nesterov=self.nesterov)
@@ -87,6 +88,49 @@ def sgd(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
 def adamw(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
     """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019)."""
     return Optimizer(name="adamw", rate=rate, schedule=schedule, **settings)
+
+
+class Moments(NamedTuple):
+    """Adam's state, by path.
+
+    Attributes:
+        count: Updates that each parameter has had.
+        first: Moving means of gradients.
+        second: Moving means of their squares.
+    """
+
+    count: dict[str, Array]
+    first: FlatParams
+    second: FlatParams
+
+
+def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Adam's direction (Kingma & Ba 2015), each parameter with a count of its own.
+
+    With one count for all, parameters that join late (gradual unfreezing) would have their zero
+    moments corrected as if they were old, and step up to (1 - b1) / sqrt(1 - b2), about three
+    times too far.
+    """
+
+    def start(params: Any) -> Moments:
+        zeros = {path: jnp.zeros_like(value) for path, value in params.items()}
+        return Moments({p: jnp.zeros((), jnp.int32) for p in params}, zeros, dict(zeros))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        paths = sorted(updates)
+        count = {path: state.count[path] + 1 for path in paths}
+        first = {p: b1 * state.first[p] + (1 - b1) * updates[p] for p in paths}
+        second = {p: b2 * state.second[p] + (1 - b2) * updates[p] ** 2 for p in paths}
+        # As vectors: a power per parameter, not per element.
+        counts = jnp.stack([count[path] for path in paths])
+        left, right = 1 - b1**counts, 1 - b2**counts
+        directions = {
+            path: (first[path] / left[i]) / (jnp.sqrt(second[path] / right[i]) + eps)
+            for i, path in enumerate(paths)
+        }
+        return directions, Moments(count, first, second)
+
+    return optax.GradientTransformation(start, update)
 
 
 def clip(gradients: FlatParams, limit: float | None) -> tuple[FlatParams, Float[Array, ""]]:
@@ -152,6 +196,7 @@ def take_step(
         gradients = {path: g + decays[path] * trainable[path] for path, g in gradients.items()}
         decays = {path: jnp.zeros(()) for path in paths}
     gradients, norm = clip(gradients, optimizer.clip)
+    directions: Any
     directions, slots = optimizer.direction().update(gradients, slots, trainable)
     updates = {
         path: -rates[path] * (directions[path] + decays[path] * trainable[path]) for path in paths

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tlearn.params import FlatParams, layer_of, resolve, table
+from tlearn.params import FlatParams, RuleError, layer_of, resolve, table
 from tlearn.transfer.pull import Pull
 from tlearn.transfer.strategy import (
     Strategy,
@@ -181,7 +181,7 @@ def plan(
 
     Raises:
         ValueError: If nothing would train, or the strategy asks for layers that are not there.
-        RuleError: If rules leave a parameter unclaimed or claim nothing.
+        RuleError: If rules leave a parameter unclaimed or claim nothing; names all that do.
     """
     return _plan(params, strategy, strategy.freeze, tuple(layers), frozenset(fresh), None)
 
@@ -244,18 +244,35 @@ def _plan(
 ) -> Plan:
     paths = sorted(params)
     _check_layers(paths, layers)
+    problems: list[str] = []
+
+    def claimed(rules: Any, names: Sequence[str], what: str, **settings: Any) -> dict[str, Any]:
+        try:
+            return resolve(rules, names, what=what, **settings)
+        except RuleError as error:
+            problems.append(str(error))
+            return {}
+
     if isinstance(freeze, str):
         still = frozen_layers(freeze, layers)
         frozen = {path: layer_of(path) in still for path in paths}
     else:
-        frozen = resolve(freeze, paths, what="freeze rule")
+        frozen = claimed(freeze, paths, "freeze rule")
+    factors = claimed(strategy.rates, paths, "rate rule", default=1.0)
+    by_layer = claimed(strategy.pull.layers, layers, "pull layer rule", default=1.0)
+    asked = claimed(strategy.modes, [*layers, "head"], "mode rule", default="")
+    if problems:
+        raise RuleError("\n".join(problems))
     if all(frozen.values()):
         raise ValueError(
             f"nothing would train: freeze={freeze!r} freezes all {len(paths)} parameters; "
             "leave at least the head free"
         )
-    factors = resolve(strategy.rates, paths, default=1.0, what="rate rule")
-    pulls = _pulls(strategy, paths, fresh, layers)
+    pulls = {
+        # The head and what is fresh have no source.
+        path: 0.0 if path in fresh or layer_of(path) == "head" else float(by_layer[layer_of(path)])
+        for path in paths
+    }
     head_decay = strategy.weight_decay if strategy.head_decay is None else strategy.head_decay
     rows = []
     for path in paths:
@@ -276,7 +293,7 @@ def _plan(
                 pull=0.0 if frozen[path] else pulls[path],
             )
         )
-    return Plan(tuple(rows), _modes(strategy, rows, layers), strategy.pull, stage_epochs)
+    return Plan(tuple(rows), _modes(asked, rows, layers), strategy.pull, stage_epochs)
 
 
 def _rate(strategy: Strategy, layer: str, layers: tuple[str, ...]) -> float:
@@ -289,21 +306,9 @@ def _rate(strategy: Strategy, layer: str, layers: tuple[str, ...]) -> float:
     return strategy.layer_decay**steps
 
 
-def _pulls(
-    strategy: Strategy, paths: list[str], fresh: frozenset[str], layers: tuple[str, ...]
-) -> dict[str, float]:
-    """Pull factors: none for what has no source (head and fresh), the layer's factor else."""
-    by_layer = resolve(strategy.pull.layers, layers, default=1.0, what="pull layer rule")
-    return {
-        path: 0.0 if path in fresh or layer_of(path) == "head" else float(by_layer[layer_of(path)])
-        for path in paths
-    }
-
-
 def _modes(
-    strategy: Strategy, rows: list[Row], layers: tuple[str, ...]
+    asked: Mapping[str, str], rows: list[Row], layers: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
-    asked = resolve(strategy.modes, [*layers, "head"], default="", what="mode rule")
     modes, problems = [], []
     for layer in (*layers, "head"):
         live = any(row.trainable for row in rows if row.layer == layer)
