@@ -149,7 +149,8 @@ def _find(where: str, data_dir: str | Path | None) -> Any:
 
 def _feature(info: Any, key: str | None, kind: str, option: str) -> str:
     """Finds the one feature of a kind, or checks the one that was named."""
-    features = dict(info.features.items()) if hasattr(info.features, "items") else {}
+    # TFDS keeps features in no fixed order.
+    features = dict(sorted(info.features.items())) if hasattr(info.features, "items") else {}
     of_kind = [name for name, feature in features.items() if type(feature).__name__ == kind]
     if key is not None and key in of_kind:
         return key
