@@ -113,8 +113,10 @@ def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
     """
 
     def start(params: Any) -> Moments:
-        zeros = {path: jnp.zeros_like(value) for path, value in params.items()}
-        return Moments({p: jnp.zeros((), jnp.int32) for p in params}, zeros, dict(zeros))
+        def zeros() -> FlatParams:  # Anew: the state is donated, no two leaves may be one array.
+            return {path: jnp.zeros_like(value) for path, value in params.items()}
+
+        return Moments({p: jnp.zeros((), jnp.int32) for p in params}, zeros(), zeros())
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         paths = sorted(updates)
