@@ -12,6 +12,7 @@ from tlearn.data import (
     Joined,
     aligned,
     describe,
+    digits,
     open_dataset,
     select_classes,
 )
@@ -160,7 +161,17 @@ def test_datasets_can_be_sent_to_another_process(arrays):
     assert np.array_equal(view[1]["image"], arrays[2]["image"])
 
 
-def test_the_embedded_digits():
+def test_the_embedded_digits_are_scikit_learns(monkeypatch):
+    datasets = pytest.importorskip("sklearn.datasets")
+    ours, bundle = digits(), datasets.load_digits()
+    assert np.array_equal(ours.labels, bundle["target"])
+    assert np.array_equal(ours.images[..., 0], np.rint(bundle["images"] * 255 / 16))
+    # Should the file ever move, the way round through the package gives the same.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert digits().digest == ours.digest
+
+
+def test_the_embedded_digits_have_splits():
     train, test = open_dataset("digits", "train"), open_dataset("digits", "test")
     assert (len(train), len(test)) == (1297, 500)
     assert train.label_names == tuple("0123456789")

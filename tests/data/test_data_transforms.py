@@ -100,7 +100,7 @@ def test_channels_change_only_by_name(make_picture):
     assert np.array_equal(run(ToChannels(3), grey), np.repeat(grey, 3, axis=-1))
     luma = np.asarray(Image.fromarray(colour).convert("L")).astype(int)
     assert np.abs(run(ToChannels(1), colour)[..., 0] - luma).max() <= 1
-    with pytest.raises(DataError, match=r"1 channels: put ToChannels\(3\) before it"):
+    with pytest.raises(DataError, match=r"1-channel picture: put ToChannels\(3\) before it"):
         run(Normalise(MEAN, STD), run(ToFloat(), grey))
     with pytest.raises(DataError, match="2 channels; expected 1 or 3"):
         run(ToChannels(3), grey.repeat(2, -1))

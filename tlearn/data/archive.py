@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tlearn.data.dataset import ArrayDataset, ImageDataset
-from tlearn.data.decode import decode_image
+from tlearn.data.decode import decode_pixels
 from tlearn.data.errors import DataError, listing
 from tlearn.data.files import PictureFiles, Progress
 
@@ -190,7 +190,7 @@ def _dataset(
     pixels: np.ndarray | None = None
     for index, (_, data) in enumerate(members):
         try:
-            image = decode_image(data, channels=channels)
+            image = decode_pixels(data, channels=channels)
         except DataError:
             break
         if pixels is None:

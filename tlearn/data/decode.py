@@ -11,6 +11,8 @@ from tlearn.data.errors import DataError
 
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _MAX_PIXELS = 89_000_000
+_MODE = {1: "L", 3: "RGB"}
+_ORIENTATION = 0x0112
 # How a whole file ends. Other formats, and files with something behind the end, are decoded to see.
 _ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
@@ -27,21 +29,36 @@ def decode_image(
         upright: Turn the picture as its camera noted (EXIF orientation).
 
     Raises:
-        DataError: Saying why this is no picture: not decodable, truncated, more than one frame,
-            more than 8 bits a pixel, or larger than 89 megapixels.
+        DataError: Naming the file and saying why it is no picture: not decodable, truncated, more
+            than one frame, more than 8 bits a channel, or larger than 89 megapixels.
     """
-    if channels not in (1, 3):
-        raise DataError(f"pictures are decoded to 1 or 3 channels, not {channels}")
+    try:
+        return decode_pixels(data, channels=channels, upright=upright)
+    except DataError as error:
+        name = f"{data}" if isinstance(data, Path) else "this picture"
+        raise DataError(f"{name} {error}") from error
+
+
+def decode_pixels(
+    data: bytes | Path, *, channels: int = 3, upright: bool = True
+) -> UInt8[np.ndarray, "h w c"]:
+    """Decodes one picture; its errors give only the reason, for callers that know a better name."""
+    if channels not in _MODE:
+        raise DataError(f"must be decoded to 1 or 3 channels, not {channels}")
     from PIL import Image, ImageOps
 
     try:
         with Image.open(_stream(data)) as picture:
             _check_header(picture)
             picture.load()
-            turned: Any = ImageOps.exif_transpose(picture) if upright else picture
-            if turned.mode == "P" and "transparency" in turned.info:
-                turned = turned.convert("RGBA")
-            flat = turned.convert("RGB" if channels == 3 else "L")
+            flat: Any = picture
+            # Each of these copies the picture, so only where it changes something.
+            if upright and picture.getexif().get(_ORIENTATION, 1) != 1:
+                flat = ImageOps.exif_transpose(picture)
+            if flat.mode == "P" and "transparency" in flat.info:
+                flat = flat.convert("RGBA")
+            if flat.mode != _MODE[channels]:
+                flat = flat.convert(_MODE[channels])
             pixels = np.array(flat, dtype=np.uint8)
     except DataError:
         raise
@@ -71,7 +88,7 @@ def check_image(data: bytes | Path, *, full: bool = False) -> str | None:
     if not full and end is not None and _tail(data, len(end)) == end:
         return None
     try:
-        decode_image(data)
+        decode_pixels(data)
     except DataError as error:
         return str(error)
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tlearn.data.dataset import ImageDataset, Pixels, label_problems
-from tlearn.data.decode import check_image, decode_image
+from tlearn.data.decode import check_image, decode_pixels
 from tlearn.data.errors import DataError, listing
 
 Progress = Callable[[int, int], None]
@@ -102,7 +102,7 @@ class PictureFiles(ImageDataset):
             DataError: Naming the file and its index, if it cannot be decoded.
         """
         try:
-            return decode_image(self.files[index], channels=self.channels)
+            return decode_pixels(self.files[index], channels=self.channels)
         except DataError as error:
             raise DataError(
                 f"{self.name}: picture {index}, {self.ids[index]}, {error}. "

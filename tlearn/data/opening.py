@@ -57,7 +57,7 @@ def open_dataset(spec: str | Path, split: str | None = None, **options: Any) -> 
 
     Example:
         >>> open_dataset("digits", "train[:10%]")
-        <View digits[:10%]: 130 examples, 10 classes>
+        <View digits/train[:10%]: 130 examples, 10 classes>
     """
     return select_split(open_splits(spec, split, **options), split, what=str(spec))
 

@@ -67,7 +67,7 @@ def csv_splits(
                 f"{first[path][1]}"
             )
     if problems:
-        raise DataError(f"{file}: {len(problems)} lines cannot be used:\n{listing(problems)}")
+        raise DataError(f"{file}: these lines cannot be used:\n{listing(problems)}")
 
     def opener(split: str) -> Callable[[], PictureFiles]:
         def read() -> PictureFiles:

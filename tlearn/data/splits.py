@@ -48,8 +48,6 @@ class Slice:
         negative = match["number"].startswith("-")
         number = abs(Fraction(match["number"]))
         if match["percent"]:
-            if number > 100:
-                raise DataError(f"split {self}: {bound} is outside -100%..100%")
             # From the end as from the start, so that [:90%] and [-10%:] meet exactly.
             return round((100 - number if negative else number) * count / 100)
         if number > count:
@@ -83,6 +81,8 @@ def parse_split(text: str) -> tuple[Slice, ...]:
                 problems.append(f"{bound!r} in {term.strip()!r} is no whole number or percentage")
             elif read and not read["percent"] and "." in read["number"]:
                 problems.append(f"{bound!r} in {term.strip()!r} is a fraction of an example")
+            elif read and read["percent"] and abs(Fraction(read["number"])) > 100:
+                problems.append(f"{bound!r} in {term.strip()!r} is outside -100%..100%")
         slices.append(Slice(match["name"], **bounds))
     if problems:
         raise DataError(

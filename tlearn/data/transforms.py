@@ -177,8 +177,8 @@ class Normalise(ImageTransform):
             raise DataError(f"{self} of {images.dtype} pixels: put ToFloat() before it")
         if images.shape[-1] != len(self.mean):
             raise DataError(
-                f"{self} of a picture with {images.shape[-1]} channels: put "
-                f"ToChannels({len(self.mean)}) before it, or give {images.shape[-1]} means and stds"
+                f"{self} of a {images.shape[-1]}-channel picture: put "
+                f"ToChannels({len(self.mean)}) before it, or give one mean and std for each channel"
             )
         shifted = images - np.array(self.mean, dtype=np.float32)
         shifted /= np.array(self.std, dtype=np.float32)
