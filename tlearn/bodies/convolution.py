@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-Pairs = tuple[tuple[int, int], tuple[int, int]]
+from tlearn.bodies.convolution_forms import FORMS, Geometry, Pairs
+from tlearn.bodies.convolution_primitives import forward_p
 
 
 def pads(
@@ -66,18 +67,34 @@ def conv2d(
         strides: Steps between outputs, by rows and columns.
         padding: As in `pads`.
         groups: Channel groups convolved apart; ``c`` of them is a depthwise convolution.
-        form: How it is computed; every form gives the same numbers to rounding.
+        form: How it is computed; every form gives the same numbers to rounding. ``auto`` is XLA's
+            own on accelerators and the fastest measured for the shape on a CPU; ``builtin``,
+            ``canonical``, ``patches`` and ``taps`` are described in
+            `tlearn.bodies.convolution_forms`.
+
+    Raises:
+        ValueError: If the form is unknown, the channels do not fit the groups, or nothing is left
+            of the picture.
     """
-    strides = (strides, strides) if isinstance(strides, int) else strides
-    pairs = pads(padding, kernel.shape[:2], strides, x.shape[1:3])
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        strides,
-        pairs,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
+    if form != "auto" and form not in FORMS:
+        raise ValueError(f"unknown convolution form {form!r}: use 'auto' or one of {list(FORMS)}")
+    channels, (per_group, features) = x.shape[-1], kernel.shape[2:]
+    if channels != per_group * groups or features % groups:
+        raise ValueError(
+            f"{channels} channels in and {features} out do not fit a kernel of {per_group} "
+            f"channels in groups={groups}"
+        )
+    steps = (strides, strides) if isinstance(strides, int) else strides
+    area = (kernel.shape[0], kernel.shape[1])
+    size = (x.shape[1], x.shape[2])
+    geometry = Geometry(steps, pads(padding, area, steps, size), groups, size, area)
+    if min(geometry.out) < 1:
+        raise ValueError(
+            f"a picture of {size[0]}x{size[1]} pixels is too small for a {area[0]}x{area[1]} "
+            f"kernel with padding={padding!r}"
+        )
+    y = forward_p.bind(x[None], kernel[None], geometry=geometry, form=form)
+    return y[0]
 
 
 class Conv(nn.Module):
