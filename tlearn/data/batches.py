@@ -6,7 +6,7 @@ Shapes: ``b`` rows of a batch, ``h w`` pixels, ``c`` channels, ``k`` classes.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,6 @@ class Batches:
     host_count: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.mix, Sequence):
-            object.__setattr__(self, "mix", (self.mix,))
         if not len(self.dataset):
             raise DataError("the dataset has no examples")
         if self.batch_size < 1:
