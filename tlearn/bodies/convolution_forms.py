@@ -15,7 +15,7 @@ Shapes: b batch, h w pixels in, p q pixels out, c channels in, o channels out, r
 
 import dataclasses
 import itertools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ class Geometry:
         return list(itertools.product(range(self.kernel[0]), range(self.kernel[1])))
 
 
+@runtime_checkable
 class Form(Protocol):
     """One way to compute a convolution and its gradients."""
 
