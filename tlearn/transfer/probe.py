@@ -19,6 +19,7 @@ from tlearn.bodies.features import Features
 from tlearn.data.streams import permutation
 from tlearn.params import FlatParams, flatten, unflatten
 from tlearn.transfer.optimizer import Optimizer, take_step
+from tlearn.transfer.plan import UNDECAYED
 from tlearn.transfer.pull import Pull
 
 Order = Callable[[int, int, int], np.ndarray]
@@ -111,8 +112,9 @@ def train_heads(
     """Trains a head for every rate × decay × seed on features that do not change.
 
     A run equals the same head trained alone, on features or on pictures through the frozen body
-    they come from: same order, same optimizer step, every example once an epoch. All numbers
-    are arrays: other rates, decays and seeds, in the same numbers, compile nothing.
+    they come from: same order, same optimizer step, every example once an epoch. (Equal but for
+    rounding, which Adam magnifies where gradients have all but vanished.) All numbers are arrays:
+    other rates, decays and seeds, as many of each, compile nothing.
 
     Args:
         head: A head that reads pooled features.
@@ -120,7 +122,7 @@ def train_heads(
         labels: [n] class numbers.
         optimizer: Its rate is overridden by `rates`; its schedule runs over `updates`.
         rates: Peak learning rates.
-        decays: Weight decays of kernels; biases and scales have none.
+        decays: Weight decays, of the same parameters as in a plan: not of biases and scales.
         seeds: Each gives initial values and an order of its own, the same for all rates and decays.
         updates: Optimizer updates of every run.
         batch_size: Examples of an update; the last of an epoch has those that remain.
@@ -184,9 +186,10 @@ def _train(
 
     def one(start, rows, key, peak, decay):
         paths = sorted(start)
-        kernel = jnp.array([path.endswith("/kernel") for path in paths], jnp.float32)
+        decays = [path.rpartition("/")[2] not in UNDECAYED for path in paths]
         zero = jnp.zeros(len(paths))
-        numbers = {"peak": peak, "rate": zero + 1.0, "decay": decay * kernel, "pull": zero}
+        numbers = {"peak": peak, "rate": zero + 1.0, "pull": zero}
+        numbers["decay"] = decay * jnp.array(decays, jnp.float32)
 
         def update(carry, now):
             params, slots = carry
