@@ -1,5 +1,6 @@
 """Models on disk: ``model/model.safetensors`` and ``model/model.json``, whole or not at all."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -63,7 +64,9 @@ def save_model(folder: str | Path, source: Source) -> Path:
                 shutil.rmtree(previous)
             target.rename(previous)
         fresh.rename(target)
-        _sync(folder)
+        # The new model is in place: a folder that cannot be synced is no reason to lose it.
+        with contextlib.suppress(OSError):
+            _sync(folder)
         shutil.rmtree(previous, ignore_errors=True)
     except (OSError, TypeError, ValueError) as error:
         raise HubError(

@@ -7,18 +7,19 @@ containers, and hands names and calls to a builder, which answers from a fixed l
 
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from tlearn.hub.errors import HubError, quoted
 
 _LONGEST_NUMBER = 64
-# One byte of opcode can make an object of 64; state dicts of 10,000 tensors need a tenth of this.
-_MOST_STEPS = 4_000_000
+# One byte of opcode can make an object of 64; a state dict of 20,000 tensors stays below this.
+_MOST_STEPS = 1_000_000
 _KEYS = (str, int, float, bool, bytes, type(None))
 
 
+@runtime_checkable
 class Builder(Protocol):
     """Answers what a pickle may ask of the world; raises `HubError` for anything else."""
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from tlearn.hub.errors import HubError, listed
@@ -34,7 +35,8 @@ def reconcile(
             ``("head/.*", "class_subset", ("ant", "bee"))``.
 
     Returns:
-        Parameters and statistics of the model, in its dtypes, and what became of each.
+        Parameters and statistics of the model, in its dtypes, as JAX arrays of their own; and what
+        became of each.
 
     Raises:
         HubError: Naming, all at once: every leaf of the model that the source lacks, every leaf of
@@ -162,7 +164,8 @@ def _fit(
         array, status = array.astype(wanted), "resized" if status == "resized" else "cast"
     if not np.isfinite(array.astype(np.float32)).all():
         raise HubError("holds values that are not finite: the source is spoilt (diverged or torn)")
-    return Entry(path, status, shape, detail), array
+    # A copy of its own: a step that gives its buffers away must not write into the source.
+    return Entry(path, status, shape, detail), jnp.array(array, copy=True)
 
 
 def _fix(path: str) -> str:
