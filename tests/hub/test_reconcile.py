@@ -1,7 +1,7 @@
 """Every leaf is loaded, fresh by name or resized by name; anything else is one error (law 3).
 
-Broken on purpose in the reconciler: leaves of the source without a place skipped, the check of shapes
-left out, leaves that the source lacks taken as fresh; each made tests below fail.
+Broken on purpose in the reconciler, each making tests below fail: leaves of the source without a
+place skipped; the check of shapes left out; leaves that the source lacks taken as fresh.
 """
 
 import jax
