@@ -129,6 +129,7 @@ def test_a_plain_list_of_batches_is_taken_in_order(tmp_path):
 
 
 def test_every_example_must_come_exactly_once(tmp_path):
+    # Law 6. Fails without the check that every example was seen once.
     for examples, reason in ((N + 1, "1 did not come"), (N - 1, "none beyond")):
         with pytest.raises(StoreError, match=reason):
             extract(apply, Batches(), tmp_path / "s", examples=examples, **KEYS)
@@ -238,6 +239,7 @@ extract(apply, batches, sys.argv[1], examples=400, weights="w", preprocessing="p
 
 
 def test_a_killed_write_is_never_taken_for_complete(tmp_path):
+    # Fails where the store is written in its own folder instead of one beside it.
     command = [sys.executable, "-c", KILLED, str(tmp_path / "s")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for _ in range(3):

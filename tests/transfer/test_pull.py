@@ -101,6 +101,7 @@ def test_prox_is_the_brute_force_minimum(form, scale):
 @pytest.mark.parametrize("act", [pull.prox, pull.shrink])
 @pytest.mark.parametrize("form", FORMS)
 def test_step_zero_is_the_identity_bit_for_bit(form, act):
+    # Fails where prox gives w_source + 1 · (w − w_source) without choosing w.
     source, fisher = draw(0), weights(form)
     w = shifted(source, 1, 1e-3)
     w["body/a/bias"] = w["body/a/bias"].at[0].set(-0.0)
@@ -140,6 +141,7 @@ def test_an_infinite_step_is_the_source_bit_for_bit(form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradient_at_the_source_is_zero_and_finite(form):
+    # Law 10. Fails with a plain jnp.sqrt in _safe_sqrt (NaN) and a plain jnp.abs in l1 (slope 1).
     source, fisher = draw(0), weights(form)
 
     def term(w, lam):
