@@ -182,10 +182,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         return Batches().at(step)
 
     failing.at = at
+    other = KEYS | {"weights": "w2"}
     with pytest.raises(RuntimeError, match="torn"):
-        extract(apply, failing, tmp_path / "s", examples=N, **KEYS | {"weights": "w2"})
+        extract(lambda b: -apply(b), failing, tmp_path / "s", examples=N, **other)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
-    assert open_store(tmp_path / "s").key.weights == "w1"
+    store = open_store(tmp_path / "s")
+    assert store.key.weights == "w1"
+    np.testing.assert_array_equal(store.features[0], body(DATA))
 
 
 def test_a_damaged_store_is_recomputed_with_the_reason(tmp_path):
