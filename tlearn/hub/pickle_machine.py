@@ -7,7 +7,7 @@ containers, and hands names and calls to a builder, which answers from a fixed l
 
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -78,24 +78,18 @@ class _Machine:
 
     def run(self) -> Any:
         for _ in range(_MOST_STEPS):
-            at = self.position
-            code = self.take(1)[0]
-            if code == 0x2E:  # STOP
-                return self.pop(at, "STOP")
-            known = _OPCODES.get(code)
-            if known is None:
-                name = _REFUSED.get(code, f"0x{code:02x}")
-                raise HubError(
-                    f"{self.what}: byte {at} holds the pickle opcode {name}, which builds no "
-                    "tensor; it was not executed. If you trust the file's maker, ask for the "
-                    "weights as safetensors"
-                )
-            name, step = known
+            at, name = self.position, ""
             try:
+                code = self.take(1)[0]
+                if code == 0x2E:  # STOP
+                    name = "STOP"
+                    return self.pop()
+                name, step = _OPCODES.get(code) or self.refuse(code)
                 step(self)
+            except HubError as error:
+                opcode = f", opcode {name}" if name else ""
+                raise HubError(f"{self.what}: byte {at}{opcode}: {error}") from error
             except (IndexError, TypeError, ValueError, struct.error) as error:
-                if isinstance(error, HubError):
-                    raise HubError(f"{self.what}: byte {at}, opcode {name}: {error}") from error
                 raise HubError(
                     f"{self.what}: the pickle is broken at byte {at} (opcode {name}): "
                     f"{type(error).__name__}"
@@ -104,12 +98,19 @@ class _Machine:
             f"{self.what}: the pickle has more than {_MOST_STEPS} opcodes: no state dict"
         )
 
+    def refuse(self, code: int) -> NoReturn:
+        raise HubError(
+            f"the file holds the pickle opcode {_REFUSED.get(code, f'0x{code:02x}')}, which builds "
+            "no tensor; it was not executed. If you trust the file's maker, ask for the weights as "
+            "safetensors"
+        )
+
     def take(self, count: int) -> memoryview:
         end = self.position + count
         if end > len(self.data):
             raise HubError(
-                f"{self.what}: the pickle ends at byte {len(self.data)}, in the middle of a value "
-                f"of {count} bytes: the file is truncated"
+                f"the pickle ends at byte {len(self.data)}, in the middle of a value of {count} "
+                "bytes: the file is truncated"
             )
         taken = self.data[self.position : end]
         self.position = end
@@ -124,14 +125,14 @@ class _Machine:
                 text = self.take(end - self.position).tobytes().decode("utf-8")
                 self.take(1)
                 return text
-        raise HubError("a name runs on without end")
+        raise HubError("a name runs on without end, or the file is truncated")
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
-    def pop(self, at: int = -1, name: str = "") -> Any:
+    def pop(self) -> Any:
         if not self.stack or self.stack[-1] is _MARK:
-            raise HubError(f"{self.what}: byte {at}, opcode {name}: the pickle's stack is empty")
+            raise HubError("the pickle's stack is empty")
         return self.stack.pop()
 
     def above_mark(self) -> list[Any]:
