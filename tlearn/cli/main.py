@@ -1,7 +1,9 @@
 """The command line: verbs, their options, and errors without tracebacks."""
 
 import dataclasses
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -65,22 +67,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: there is no verb {args[0]!r}{hint}\n\n{usage()}")
         return 2
     module, _, function = VERBS[args[0]][0].partition(":")
-    run = getattr(importlib.import_module(module), function)
     try:
-        return run(args[1:])
+        return getattr(importlib.import_module(module), function)(args[1:])
+    except SystemExit as done:  # tyro's way to say that it has shown help, or what is wrong.
+        return done.code if isinstance(done.code, int) else 2
     except Refused as refused:
         sys.stderr.write(f"error: {refused.text}\n")
         return 2
+    except BrokenPipeError:  # The reader of a pipe has left: nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, ArithmeticError, OSError, RuntimeError) as error:
         # All of tlearn's own errors are of these kinds and say what to do; a bug in JAX's own
         # machinery is more use with its traceback.
         if not type(error).__module__.startswith(("tlearn", "builtins")):
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}{_advice(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+
+
+def _advice(error: Exception) -> str:
+    """What to do about an error of the operating system, which does not say."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError) and error.errno in full:
+        return "; free some space, then go on with a run by --resume"
+    return ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Options of a verb out of a dataclass: flat names, short help, clear refusals."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -23,16 +23,12 @@ def read(
     Raises:
         SystemExit: After printing help (0) or what is wrong with the options (2).
     """
-    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
-    if default is None:
-        return tyro.cli(
-            kind, args=list(args), prog=f"tlearn {verb}", description=about, config=settings
-        )
+    given: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(
         kind,
         args=list(args),
         prog=f"tlearn {verb}",
         description=about,
-        default=default,
-        config=settings,
+        config=(tyro.conf.OmitArgPrefixes,),
+        **given,
     )

@@ -5,7 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from tlearn.cli.main import Refused
 from tlearn.cli.options import read
@@ -22,7 +24,7 @@ class Options:
     """Folder of the new run."""
     resume: str = ""
     """Folder of an interrupted run to go on with; its own options hold."""
-    quiet: bool = False
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress on the screen."""
 
 

@@ -52,18 +52,13 @@ class Console:
 
     def write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """Shows the numbers of an event."""
-        numbers = {
-            name: float(value)
-            for name, value in values.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
-        }
-        text = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        text = "  ".join(f"{name} {number}" for name, number in _shown(values))
         if self._bar is None:
             now = time.monotonic()
             if event != "train" or step >= self.total or now - self._last >= self._every:
                 self._last = now
-                rate = self._rate(step)
-                self.line(f"{self.title}: step {step}/{self.total}  {event}  {text}  {rate}")
+                rate = f"  {self._rate(step)}" if event == "train" else ""
+                self.line(f"{self.title}: step {step}/{self.total}  {event}  {text}{rate}")
         elif event == "train":
             self._bar.update(0, completed=step, rate=self._rate(step), text=text)
         else:
@@ -111,3 +106,19 @@ class Console:
         bar.add_task(self.title, total=self.total, completed=start, rate="", text="")
         bar.start()
         return bar
+
+
+def _shown(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The numbers among values as text, what is looked at most first."""
+    numbers = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    if not numbers.get("pull_step", 1):
+        del numbers["pull_step"]
+    order = sorted(numbers, key=lambda name: name not in ("stage", "loss"))
+    return [
+        (name, f"{numbers[name]:,}" if isinstance(numbers[name], int) else f"{numbers[name]:.4g}")
+        for name in order
+    ]

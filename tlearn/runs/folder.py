@@ -82,14 +82,14 @@ class RunFolder:
             "versions.json": _json(dict(versions or {})),
             "config.json": _json(plain(config)),  # Last: it makes the run complete.
         }
-        folder._refuse_taken()
+        folder.refuse_taken()
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{folder.path} cannot be made a folder: {error}") from error
         folder._take(report or _log.warning)
         try:
-            folder._refuse_taken()  # Now that nobody else can be at it.
+            folder.refuse_taken()  # Now that nobody else can be at it.
             folder.write_text(_MARK, _json({"format": FORMAT}))
             for name, text in parts.items():
                 folder.write_text(name, text)
@@ -208,15 +208,12 @@ class RunFolder:
         write_whole(file, text.encode())
         return file
 
-    def close(self) -> None:
-        """Lets go of the folder."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-        self.writable = False
+    def refuse_taken(self) -> None:
+        """Makes sure that a run may begin here.
 
-    def _refuse_taken(self) -> None:
-        """Raises unless a run may begin here."""
+        Raises:
+            RunFolderError: If the folder holds a run or anything else.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is a file; a run needs a folder of its own")
         there = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
@@ -230,8 +227,15 @@ class RunFolder:
             )
         if "config.json" in there:
             raise RunFolderError(
-                f"{self.path} already holds a run; resume it, or choose a new folder"
+                f"{self.path} already holds a run; resume it (--resume), or choose a new folder"
             )
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self.writable = False
 
     def _check_run(self) -> None:
         if not self.path.is_dir():

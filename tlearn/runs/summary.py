@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlearn.runs.config import RunConfig, to_json
-from tlearn.runs.folder import RunFolder
+from tlearn.runs.folder import RunFolder, write_whole
 from tlearn.runs.writers import read_metrics
 from tlearn.tasks import ImageTask
 from tlearn.train.evaluate import Evaluation
 from tlearn.transfer.plan import Plan
+
+RESULTS = "report/results.json"
+"""The last file of a run to be written: a run that has it is finished."""
 
 
 def write_summary(
@@ -20,6 +23,7 @@ def write_summary(
     task: ImageTask,
     validation: Evaluation | None,
     test: Evaluation | None,
+    step: int,
     wall_s: float,
     command: str,
 ) -> None:
@@ -32,10 +36,11 @@ def write_summary(
         task: The data.
         validation: The last validation.
         test: The test figures, read once.
+        step: The last one.
         wall_s: Seconds this process spent.
         command: What was typed.
     """
-    results: dict[str, Any] = {"wall_s": round(wall_s, 2)}
+    results: dict[str, Any] = {"step": step, "wall_s": round(wall_s, 2)}
     lines = [f"# Run {folder.path.name}", "", f"`{command}`", ""]
     for name, found in (("validation", validation), ("test (read once, at the end)", test)):
         if found is not None:
@@ -55,8 +60,8 @@ def write_summary(
     lines += [f"- {name} {value}" for name, value in folder.versions.items()]
     text = "\n".join(lines) + "\n"
     folder.write_text("report/report.md", text)
-    folder.write_json("report/results.json", results)
     folder.write_text("report.html", _page(folder, text))
+    folder.write_json(RESULTS, results)
 
 
 def _page(folder: RunFolder, text: str) -> str:
@@ -106,7 +111,7 @@ def _curve(folder: RunFolder) -> str:
     axes.legend(frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    (folder.path / "report").mkdir(exist_ok=True)
-    (folder.path / "report" / "learning.png").write_bytes(buffer.getvalue())
+    folder.report.mkdir(exist_ok=True)
+    write_whole(folder.report / "learning.png", buffer.getvalue())
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"<img alt='loss by step' src='data:image/png;base64,{data}'>"

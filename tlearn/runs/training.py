@@ -2,34 +2,33 @@
 
 import contextlib
 import dataclasses
-import json
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from tlearn import hub
-from tlearn.bodies import describe as describe_body
 from tlearn.data import prefetch
-from tlearn.heads import describe as describe_head
+from tlearn.runs.after_step import AfterStep
 from tlearn.runs.build import Built, build
-from tlearn.runs.config import RunConfig, from_json, to_json
+from tlearn.runs.config import RunConfig, diff, from_json, to_json
+from tlearn.runs.finish import finish
 from tlearn.runs.folder import RunFolder, RunFolderError
+from tlearn.runs.summary import RESULTS
 from tlearn.runs.versions import versions
-from tlearn.runs.writers import Console, Journal
+from tlearn.runs.writers import Console, Journal, read_metrics
 from tlearn.train.checkpoint import Checkpoints
-from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
+from tlearn.train.evaluate import Evaluation
 from tlearn.train.interrupt import Interruption
 from tlearn.train.loop import NonFiniteLoss, Window, explain_non_finite, fit
 from tlearn.train.mesh import make_mesh, place_batch, state_shardings
 from tlearn.train.state import State, restage
 
 Say = Callable[[str], None]
+DIGESTS = "digests.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ def start(config: RunConfig, out: str | Path, *, say: Say = print, quiet: bool =
         ValueError: If anything does not fit; nothing was written yet.
         RunFolderError: If the folder is taken.
     """
-    _free(Path(out))
+    RunFolder(Path(out).absolute()).refuse_taken()  # Before anything is read: it is cheap to find.
     built = build(config, say)
     for number, plan in enumerate(built.plans):
         head = f"stage {number}: " if len(built.plans) > 1 else "plan: "
@@ -80,7 +79,7 @@ def start(config: RunConfig, out: str | Path, *, say: Say = print, quiet: bool =
         versions=versions(),
     )
     with folder:
-        folder.write_json("digests.json", built.digests)
+        folder.write_json(DIGESTS, built.digests)
         return _run(built, folder, say, quiet, resume=False)
 
 
@@ -99,19 +98,22 @@ def resume(
         RunFolderError: If there is no such run, its config differs from what is asked, or its
             source or data changed.
     """
-    from tlearn.runs.config import diff
-
+    folder = RunFolder.open(out)
+    config = from_json(folder.config)
+    changes = diff(config, asked) if asked is not None else []
+    if changes:
+        raise RunFolderError(
+            f"{folder.path} cannot be resumed with another config; it differs in\n  "
+            + "\n  ".join(changes)
+            + "\nresume without these options, or start a new run in another folder"
+        )
+    if (folder.path / RESULTS).is_file():
+        return _finished(folder, say)
+    built = build(config)
     with RunFolder.open(out, write=True) as folder:
-        config = from_json(folder.config)
-        changes = diff(config, asked) if asked is not None else []
-        if changes:
-            raise RunFolderError(
-                f"{folder.path} cannot be resumed with another config; it differs in\n  "
-                + "\n  ".join(changes)
-                + "\nresume without these options, or start a new run in another folder"
-            )
-        built = build(config, lambda text: None)
-        before = folder.read_json("digests.json")
+        if not (folder.path / DIGESTS).exists():  # Cut short before the first step.
+            folder.write_json(DIGESTS, built.digests)
+        before = folder.read_json(DIGESTS)
         other = [name for name, value in built.digests.items() if before.get(name) != value]
         if other:
             raise RunFolderError(
@@ -121,157 +123,114 @@ def resume(
         return _run(built, folder, say, quiet, resume=True)
 
 
-def _free(out: Path) -> None:
-    """Refuses a taken folder before anything is read: the mistake is cheap to find."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        what = "holds a run" if (out / "run.json").exists() else "is not empty"
-        raise RunFolderError(
-            f"{out} {what}; go on with a run by --resume {out}, or choose another folder"
-        )
+def _finished(folder: RunFolder, say: Say) -> Result:
+    """Says that there is nothing to go on with."""
+    results = folder.read_json(RESULTS)
+    say(f"{folder.path} finished at step {results['step']}; there is nothing to resume")
+    for name in ("validation", "test"):
+        if name in results:
+            count = results[name].pop("count")
+            figures = ", ".join(f"{key} {value:.4f}" for key, value in results[name].items())
+            say(f"{name}: {figures} over {count} examples")
+    return Result(folder.path, True, results["step"])
 
 
 def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool) -> Result:
-    config = built.config
-    line = built.program.timeline
+    config, line = built.config, built.program.timeline
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
             Checkpoints(folder.checkpoints, keep=config.train.keep, report=say)
         )
-        state, sums = built.start(), {}
-        if resume and checkpoints.steps():
-            state, sums = _restore(built, checkpoints)
-            say(f"resuming at step {int(state.step)} of {line.steps}")
-        console = None if quiet else Console(line.steps, title="train", start=int(state.step))
+        restored = _restore(built, checkpoints) if resume and checkpoints.steps() else None
+        state, sums = restored or (built.start(), {})
+        at = int(state.step)
+        if resume:
+            say(f"resuming at step {at} of {line.steps}")
+        console = None if quiet else Console(line.steps, title=folder.path.name, start=at)
         journal = stack.enter_context(
-            Journal(folder, resume_step=int(state.step) if resume else None, console=console)
+            Journal(folder, resume_step=at if restored else None, console=console)
         )
-        placed, shardings, place = _placement(config, state)
+        devices = _Devices(config)
+        state, source = devices.put(state), devices.put(built.source)
         window = Window(sums)
-        loop = _Loop(built, checkpoints, journal, window, place)
-        stop = stack.enter_context(Interruption(say))
+        after = AfterStep(built, checkpoints, journal, window, devices.place, devices.count)
+        after.begin(state, fresh=restored is None)
+        stop = stack.enter_context(Interruption(_tell))
         batches = built.task.train_batches(config.train.batch_size, config.train.seed)
         ahead = stack.enter_context(
-            prefetch(batches, int(state.step), line.steps, place=place, workers=config.data.workers)
+            prefetch(batches, at, line.steps, place=devices.place, workers=config.data.workers)
         )
-        loop.keep(placed)
-        state = placed
+        steps = fit(
+            built.program,
+            state,
+            ahead,
+            source,
+            window=window,
+            report_every=config.train.report_every,
+            shardings=devices.shardings,
+        )
         try:
-            for state, event in fit(
-                built.program,
-                placed,
-                ahead,
-                built.source,
-                window=window,
-                report_every=config.train.report_every,
-                shardings=shardings,
-            ):
+            for state, event in steps:
+                after(state, event, ahead.rate.per_second)
                 if console is not None:
-                    console.step(int(state.step) if event else loop.step + 1)
-                loop.after(state, event)
-                if stop.requested:
-                    loop.save(state)
-                    say(f"stopped at step {loop.step}; go on with --resume {folder.path}")
-                    return Result(folder.path, False, loop.step, exit_code=stop.exit_code)
+                    console.step(after.step)
+                if stop.requested and after.step < line.steps:
+                    after.save(state)
+                    checkpoints.wait()
+                    say(f"stopped at step {int(state.step)}; go on with --resume {folder.path}")
+                    return Result(folder.path, False, int(state.step), exit_code=stop.exit_code)
         except NonFiniteLoss as error:
-            loop.save(state)
-            raise NonFiniteLossAt(
-                explain_non_finite(error.step, batches.at(error.step))
-                + f". The state before it is saved in {folder.checkpoints}"
+            after.save(state)
+            checkpoints.wait()
+            raise StoppedError(
+                f"{explain_non_finite(error.step, batches.at(error.step))}. The state before it is "
+                f"saved in {folder.checkpoints}: --resume tries that batch again, a new run can "
+                "take other options"
             ) from None
-        loop.save(state)
+        after.save(state)
         checkpoints.wait()
-        return _finish(built, folder, state, loop, place, time.monotonic() - began, say)
+        validation, test = finish(built, folder, state, after, time.monotonic() - began)
+        if console is not None:
+            console.close()
+    for name, found in (("validation", validation), ("test", test)):
+        if found is not None:
+            say(f"{name}: {found}")
+    say(f"run folder: {folder.path}")
+    return Result(folder.path, True, line.steps, validation, test)
 
 
-class NonFiniteLossAt(ArithmeticError):
+class StoppedError(ArithmeticError):
     """A run stopped at a loss that is not finite; its message is for its user."""
 
 
-class _Loop:
-    """What happens after each step: events, validation, checkpoints."""
+class _Devices:
+    """Where a run's arrays live."""
 
-    def __init__(
-        self,
-        built: Built,
-        checkpoints: Checkpoints,
-        journal: Journal,
-        window: Window,
-        place: Callable[[dict[str, np.ndarray]], Any],
-    ):
-        self.built, self.checkpoints, self.journal = built, checkpoints, journal
-        self.window, self.place = window, place
-        self.step = 0
-        self.validation: Evaluation | None = None
-        self._eval = make_eval_step(built.model, built.task.objective)
-        self._stage = -1
+    def __init__(self, config: RunConfig):
+        self._layout: Literal["replicated", "sharded"] = config.train.layout
+        self._mesh = make_mesh(config.train.devices or None) if config.train.devices != 1 else None
+        self.count = 1 if self._mesh is None else self._mesh.size
+        self.shardings = None if self._mesh is None else self._shardings
 
-    def keep(self, state: State) -> None:
-        """Keeps what a stage leaves frozen, once for all its checkpoints."""
-        self.step, self._stage = int(state.step), int(state.stage)
-        self.checkpoints.save_once(f"frozen_{self._stage}", state.frozen)
+    def _shardings(self, tree: Any) -> Any:
+        return state_shardings(tree, self._mesh, self._layout) if self._mesh is not None else None
 
-    def after(self, state: State, event: Any) -> None:
-        """Logs and saves what is due after a step."""
-        self.step += 1
-        line = self.built.program.timeline
-        if line.stage(self.step - 1) != self._stage:
-            self._stage = line.stage(self.step - 1)
-            self.checkpoints.save_once(f"frozen_{self._stage}", state.frozen)
-        if event is not None:
-            self.journal.write(
-                "train",
-                step=event.step,
-                update=event.update,
-                epoch=float(event.epoch),
-                values={"stage": event.stage, **event.metrics},
-            )
-        if self.step % line.steps_per_epoch == 0 or self.step == line.steps:
-            self.validate(state)
-        if self.step % self.built.config.train.checkpoint_every == 0:
-            self.save(state)
+    def put(self, tree: Any) -> Any:
+        """Puts a state, or source weights, where they belong."""
+        return tree if self._mesh is None else jax.device_put(tree, self._shardings(tree))
 
-    def validate(self, state: State) -> None:
-        """Evaluates on the validation part, if there is one."""
-        part = self.built.task.validation
-        if part is None:
-            return
-        self.validation = self.evaluate(state, part)
-        self.journal.write(
-            "validation",
-            step=self.step,
-            update=int(state.update),
-            epoch=self.step / self.built.program.timeline.steps_per_epoch,
-            values=self.validation.metrics,
-        )
-
-    def evaluate(self, state: State, part: Any) -> Evaluation:
-        """Evaluates on a part of the data, with averaged weights where they are kept."""
-        params = averaged(state)
-        batches = self.built.task.eval_batches(part, max(self.built.config.train.batch_size, 64))
-        return evaluate(
-            self._eval,
-            params,
-            state.collections,
-            batches,
-            expected=len(part),
-            place=lambda batch: {n: jnp.array(v) for n, v in batch.items()},
-        )
-
-    def save(self, state: State) -> None:
-        """Saves a checkpoint of the state's own step."""
-        step = int(state.step)
-        if step in self.checkpoints.steps():
-            return
-        extra = {"stage": int(state.stage), "window": self.window.read()}
-        # A state that met a non-finite loss is saved as the sound one it was before.
-        sound = state.replace(frozen={}, sound=jnp.ones((), bool))
-        self.checkpoints.save(step, sound, extra, once=[f"frozen_{int(state.stage)}"])
+    def place(self, batch: dict[str, Any]) -> dict[str, jax.Array]:
+        """Puts a batch on the devices."""
+        if self._mesh is not None:
+            return place_batch(batch, self._mesh)
+        return {name: jnp.array(value) for name, value in batch.items()}
 
 
-def averaged(state: State) -> dict[str, Any]:
-    """All parameters of a state, averaged ones where averages are kept."""
-    return {**state.params, **(state.ema or {})}
+def _tell(text: str) -> None:
+    """Says something from within a signal handler, where the usual streams may be busy."""
+    with contextlib.suppress(OSError):
+        os.write(2, (text + "\n").encode())
 
 
 def _restore(built: Built, checkpoints: Checkpoints) -> tuple[State, dict[str, float]]:
@@ -282,86 +241,14 @@ def _restore(built: Built, checkpoints: Checkpoints) -> tuple[State, dict[str, f
         state = built.start()
         if extra["stage"]:
             state = restage(state, built.plans[extra["stage"]], optimizer, extra["stage"])
-        return state.replace(frozen={})
+        return dataclasses.replace(state, frozen={})
 
     _, state, extra = checkpoints.restore(template)
     frozen = checkpoints.load_once(f"frozen_{extra['stage']}")
     frozen = {path: jnp.asarray(value) for path, value in frozen.items()}
-    return state.replace(frozen=frozen), extra["window"]
-
-
-def _placement(config: RunConfig, state: State) -> tuple[State, Any, Any]:
-    """Puts a state on its devices; returns it, its shardings' maker and the batches' placer."""
-    if config.train.devices == 1:
-        return state, None, lambda batch: {n: jnp.array(v) for n, v in batch.items()}
-    mesh = make_mesh(config.train.devices or None)
-
-    def shardings(state: State) -> Any:
-        return state_shardings(state, mesh, config.train.layout)
-
-    return jax.device_put(state, shardings(state)), shardings, lambda b: place_batch(b, mesh)
-
-
-def _finish(
-    built: Built, folder: RunFolder, state: State, loop: _Loop, place: Any, wall: float, say: Say
-) -> Result:
-    """Writes the model and the final report; reads the test part, once."""
-    task, config = built.task, built.config
-    hub.save_model(folder.model, as_source(built, state))
-    test = None
-    if task.test is not None:
-        test = loop.evaluate(state, task.test)
-        loop.journal.write(
-            "test",
-            step=loop.step,
-            update=int(state.update),
-            epoch=loop.step / built.program.timeline.steps_per_epoch,
-            values=test.metrics,
-        )
-    if loop.validation is None:
-        loop.validate(state)
-    from tlearn.runs.summary import write_summary
-
-    write_summary(
-        folder,
-        config=config,
-        plans=built.plans,
-        task=task,
-        validation=loop.validation,
-        test=test,
-        wall_s=wall,
-        command=" ".join(["tlearn", *sys.argv[1:]]),
-    )
-    for name, found in (("validation", loop.validation), ("test", test)):
-        if found is not None:
-            say(f"{name}: {found}")
-    say(f"run folder: {folder.path}")
-    return Result(folder.path, True, loop.step, loop.validation, test)
-
-
-def as_source(built: Built, state: State) -> hub.Source:
-    """A trained state as somebody's source."""
-    params = {path: np.asarray(v) for path, v in averaged(state).items()}
-    before = dict(built.report.digests) if built.report is not None else {}
-    return hub.Source(
-        params=params,
-        collections={path: np.asarray(v) for path, v in state.collections.items()},
-        body=describe_body(built.model.body),
-        head=describe_head(built.model.head),
-        label_names=built.task.label_names,
-        facts=built.task.facts,
-        provenance={
-            "trained_by": "tlearn",
-            "from": built.config.source or "fresh weights",
-            "source_digests": before,
-            "data": built.digests,
-            "config": json.loads(json.dumps(to_json(built.config))),
-        },
-    )
+    return dataclasses.replace(state, frozen=frozen), extra["window"]
 
 
 def events(folder: str | Path) -> Iterator[dict[str, Any]]:
     """The events of a run, oldest first."""
-    from tlearn.runs.writers import read_metrics
-
     yield from read_metrics(RunFolder.open(folder).metrics)

@@ -1,9 +1,11 @@
 """What a finished run is good for: evaluate, predict, extract features."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +16,22 @@ from tlearn.bodies.facts import ImageFacts
 from tlearn.data import (
     Batches,
     DataError,
+    Dataset,
     aligned,
     decode_image,
     eval_pipeline,
+    labels_of,
     open_dataset,
     select_classes,
 )
 from tlearn.model import Model, variables
 from tlearn.objectives import Classification
-from tlearn.params import digest
+from tlearn.params import FlatParams, digest
+from tlearn.runs.folder import RunFolderError
 from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
+from tlearn.transfer.feature_store import FeatureStore
+
+Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +45,16 @@ class Loaded:
 
     model: Model
     source: hub.Source
+
+    @functools.cached_property
+    def params(self) -> FlatParams:
+        """Parameters by path, on the device."""
+        return {path: jnp.asarray(value) for path, value in self.source.params.items()}
+
+    @functools.cached_property
+    def statistics(self) -> FlatParams:
+        """BatchNorm statistics by path, on the device."""
+        return {path: jnp.asarray(value) for path, value in self.source.collections.items()}
 
     @property
     def facts(self) -> ImageFacts:
@@ -73,8 +91,14 @@ def load(spec: str) -> Loaded:
 
     Raises:
         HubError: If it is none, or carries no head.
+        RunFolderError: If it is a run that has not finished.
     """
-    spec = spec if ":" in spec and not Path(spec).exists() else f"run:{spec}"
+    if ":" not in spec or Path(spec).exists():
+        if (Path(spec) / "config.json").is_file() and not (Path(spec) / "model").is_dir():
+            raise RunFolderError(
+                f"the run {spec} has no model yet; go on with it: tlearn finetune --resume {spec}"
+            )
+        spec = f"run:{spec}"
     source = hub.load(spec)
     if source.head is None:
         raise hub.HubError(f"{spec} carries no head; fine-tune it first")
@@ -83,7 +107,14 @@ def load(spec: str) -> Loaded:
 
 
 def score(
-    spec: str, data: str, split: str = "", *, exclude: tuple[str, ...] = (), batch_size: int = 64
+    spec: str,
+    data: str,
+    split: str = "",
+    *,
+    classes: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    batch_size: int = 64,
+    say: Say = lambda text: None,
 ) -> Evaluation:
     """Evaluates a model on a dataset whose labels are matched by name.
 
@@ -91,38 +122,67 @@ def score(
         spec: A run's folder or a source.
         data: The dataset.
         split: Its split expression; empty where there is one split.
+        classes: Label names to keep; all if empty.
         exclude: File patterns to leave out of a folder.
         batch_size: Pictures at a time.
+        say: Told what the figures should be read with.
 
     Raises:
         DataError: If the data has labels the model was not trained on.
     """
     loaded = load(spec)
-    options = {"exclude": exclude} if exclude else {}
-    dataset = open_dataset(data, split or None, **options)
-    used = [n for n in dataset.label_names if n in loaded.label_names]
-    if loaded.source.label_names is not None:
-        strangers = [n for n in dataset.label_names if n not in loaded.label_names]
-        if strangers and used:
-            dataset = _without(dataset, used)
-        dataset = aligned(dataset, loaded.label_names)
+    dataset = _matched(_open(loaded, data, split, classes, exclude, say), loaded)
     objective = Classification(len(loaded.label_names))
     batches = Batches(dataset, loaded.pipeline(), batch_size, seed=0, shuffle=False)
     return evaluate(
         make_eval_step(loaded.model, objective),
-        {p: jnp.asarray(v) for p, v in loaded.source.params.items()},
-        {p: jnp.asarray(v) for p, v in loaded.source.collections.items()},
+        loaded.params,
+        loaded.statistics,
         batches,
         expected=len(dataset),
     )
 
 
-def _without(dataset: Any, used: Sequence[str]) -> Any:
-    """Leaves label names out that no example has; examples with strange labels are an error."""
-    from tlearn.data import labels_of
+def _open(
+    loaded: Loaded,
+    data: str,
+    split: str,
+    classes: tuple[str, ...],
+    exclude: tuple[str, ...],
+    say: Say,
+) -> Dataset:
+    """Opens the dataset a model is used on, and says where it is unlike what it was trained on."""
+    options = {"exclude": exclude} if exclude else {}
+    dataset: Dataset = open_dataset(data, split or None, **options)
+    if classes:
+        dataset = select_classes(dataset, classes)
+    has = np.asarray(dataset[0]["image"]).shape[-1]
+    if has != loaded.facts.channels:
+        say(f"the pictures have {has} channels and are converted to {loaded.facts.channels}")
+    return dataset
 
-    present = {dataset.label_names[i] for i in np.unique(labels_of(dataset))}
-    return select_classes(dataset, used) if present <= set(used) else dataset
+
+def _matched(dataset: Dataset, loaded: Loaded) -> Dataset:
+    """Counts the labels of a dataset as the model does, by name."""
+    names = loaded.label_names
+    if loaded.source.label_names is None:
+        if len(dataset.label_names) != len(names):
+            raise DataError(
+                f"the weights have {len(names)} outputs without names, the data has "
+                f"{len(dataset.label_names)} labels: they cannot be matched; fine-tune first"
+            )
+        return dataset
+    counts = np.bincount(labels_of(dataset), minlength=len(dataset.label_names))
+    there = [n for n, count in zip(dataset.label_names, counts, strict=True) if count]
+    strange = [name for name in there if name not in names]
+    if strange:
+        known = [name for name in there if name in names]
+        fix = f"to leave them out, say --classes {shlex.join(known)}; " if known else ""
+        raise DataError(
+            f"the data has labels unseen in training: {', '.join(map(repr, strange[:20]))}; {fix}"
+            f"the model knows {', '.join(map(repr, names[:20]))}"
+        )
+    return aligned(dataset, names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,40 +202,55 @@ class Prediction:
         return f"{self.path}: {shown}"
 
 
-def predict(spec: str, pictures: Sequence[str | Path]) -> list[Prediction]:
+def predict(
+    spec: str, pictures: Sequence[str | Path], *, batch_size: int = 64
+) -> Iterator[Prediction]:
     """Predicts the labels of picture files.
 
     Args:
         spec: A run's folder or a source.
         pictures: Files.
+        batch_size: Pictures at a time.
+
+    Yields:
+        Predictions in the order of the files.
 
     Raises:
-        DataError: Naming every file that is no picture.
+        DataError: Naming the files of a batch that are no pictures.
     """
     loaded = load(spec)
     pipeline = loaded.pipeline()
+
+    @jax.jit
+    def chances(image: Any) -> Any:
+        logits: Any = loaded.model.apply(
+            variables(loaded.params, loaded.statistics), image, train=False
+        )
+        return jax.nn.softmax(logits)
+
+    files = [Path(path) for path in pictures]
+    for start in range(0, len(files), batch_size):
+        chosen = files[start : start + batch_size]
+        prepared = np.stack(_decoded(chosen, pipeline, loaded.facts.channels))
+        # Always the same shape, so that one program serves all batches.
+        missing = min(batch_size, len(files)) - len(chosen)
+        rows = np.asarray(chances(np.pad(prepared, [(0, missing), (0, 0), (0, 0), (0, 0)])))
+        for path, row in zip(chosen, rows, strict=False):
+            order = np.argsort(-row, kind="stable")
+            yield Prediction(path, tuple((loaded.label_names[i], float(row[i])) for i in order))
+
+
+def _decoded(files: Sequence[Path], pipeline: Any, channels: int) -> list[np.ndarray]:
     prepared, problems = [], []
-    for path in map(Path, pictures):
+    for path in files:
         try:
-            image = decode_image(path)
-            prepared.append(pipeline({"image": image, "label": np.int32(0)})["image"])
-        except (DataError, OSError) as error:
-            problems.append(f"{path}: {error}")
+            example = {"image": decode_image(path, channels=channels), "label": np.int32(0)}
+            prepared.append(pipeline(example)["image"])
+        except DataError as error:
+            problems.append(str(error))
     if problems:
         raise DataError("pictures that cannot be read:\n  " + "\n  ".join(problems))
-    logits = loaded.model.apply(
-        variables(dict(loaded.source.params), dict(loaded.source.collections)),
-        jnp.asarray(np.stack(prepared)),
-        train=False,
-    )
-    chances = np.asarray(jax.nn.softmax(logits))
-    return [
-        Prediction(
-            Path(path),
-            tuple((loaded.label_names[i], float(row[i])) for i in np.argsort(-row)),
-        )
-        for path, row in zip(pictures, chances, strict=True)
-    ]
+    return prepared
 
 
 def extract(
@@ -184,41 +259,39 @@ def extract(
     out: str | Path,
     *,
     split: str = "",
+    classes: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
-    dtype: str = "float32",
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     batch_size: int = 64,
-    progress: Any = None,
-) -> Any:
+    progress: Callable[[int, int], None] | None = None,
+    say: Say = lambda text: None,
+) -> FeatureStore:
     """Runs a body once over a dataset and keeps its pooled features on disk.
 
     Args:
         spec: A run's folder or a source; its head is not used.
         data: The dataset.
         out: Folder of the features; reopened if it holds exactly these already.
-        split: Split expression.
+        split: Split expression; empty where there is one split.
+        classes: Label names to keep; all if empty.
         exclude: File patterns to leave out of a folder.
-        dtype: ``float32``, ``float16`` or ``bfloat16`` on disk.
+        dtype: What the numbers are on disk.
         batch_size: Pictures at a time.
         progress: Called with (done, all).
-
-    Returns:
-        The store (`tlearn.transfer.features`).
+        say: Told what the features should be read with.
     """
     from tlearn.transfer.features import extract as store_features
 
     loaded = load(spec)
-    options = {"exclude": exclude} if exclude else {}
-    dataset = open_dataset(data, split or None, **options)
+    dataset = _open(loaded, data, split, classes, exclude, say)
     pipeline = loaded.pipeline()
     batches = Batches(dataset, pipeline, batch_size, seed=0, shuffle=False)
     body = {p: v for p, v in loaded.source.params.items() if p.startswith("body/")}
-    params = {p: jnp.asarray(v) for p, v in loaded.source.params.items()}
-    statistics = {p: jnp.asarray(v) for p, v in loaded.source.collections.items()}
 
     @jax.jit
     def pooled(image: Any) -> Any:
-        features = loaded.model.apply(
-            variables(params, statistics), image, train=False, method="features"
+        features: Any = loaded.model.apply(
+            variables(loaded.params, loaded.statistics), image, train=False, method="features"
         )
         return features.pooled
 
@@ -230,6 +303,6 @@ def extract(
         weights=digest(body | dict(loaded.source.collections)),
         preprocessing=repr(pipeline),
         data=dataset.digest,
-        dtype=dtype,  # pyright: ignore[reportArgumentType] # the command line offers these only
+        dtype=dtype,
         progress=progress,
     )

@@ -1,0 +1,117 @@
+"""What the pulls of a run hold on to: source weights, and how much each of them matters."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from tlearn import bodies, heads, hub
+from tlearn.data import open_dataset
+from tlearn.model import Model, variables
+from tlearn.params import FlatParams
+from tlearn.runs.config import RunConfig
+from tlearn.runs.parts import FUNCTION_FORMS
+from tlearn.tasks import image_classification
+from tlearn.train.state import SourceWeights
+from tlearn.transfer.plan import Plan
+
+
+def source_weights(
+    config: RunConfig,
+    source: hub.Source | None,
+    rows: tuple[Plan, ...],
+    loaded: Mapping[str, Any],
+    fresh: Collection[str],
+    *,
+    weigh: bool = True,
+) -> SourceWeights:
+    """Gathers what a run's pulls hold on to, and nothing more.
+
+    Args:
+        config: What is asked.
+        source: The source; without one, or without a pull, there is nothing to gather.
+        rows: The stages' plans.
+        loaded: The model's parameters before training, the source's among them.
+        fresh: Those that are not the source's.
+        weigh: Whether to compute the Fisher information; False leaves zeros, for shapes.
+
+    Raises:
+        ValueError: If the pull needs a head, or data, that the source does not go with.
+    """
+    form = config.strategy.pull
+    if source is None or config.strategy.pull_strength == 0:
+        return SourceWeights()
+    # The loaded weights, so that a resized kernel is pulled to its resized source.
+    own = {path: value for path, value in loaded.items() if path not in fresh}
+    if form in FUNCTION_FORMS:
+        if form == "logits" and source.head is None:
+            raise ValueError(
+                f"the logit pull needs the source's head, and {config.source} carries none; "
+                "use pull=features"
+            )
+        body = {p: own.get(p, v) for p, v in source.params.items() if p.startswith("body/")}
+        head = {p: v for p, v in source.params.items() if p.startswith("head/")}
+        return SourceWeights(
+            params=_copied(body),
+            collections=_copied(source.collections),
+            head=_copied(head) or None,
+        )
+    pulled = sorted({path for plan in rows for path in plan.pulled})
+    weights = _copied({path: own[path] for path in pulled})
+    if form != "fisher":
+        return SourceWeights(params=weights)
+    if not weigh:
+        return SourceWeights(params=weights, fisher=_zeros(weights))
+    return SourceWeights(params=weights, fisher=_fisher(config, source, weights))
+
+
+def _copied(flat: Mapping[str, Any]) -> FlatParams:
+    # The training gives its buffers away; what is pulled to must not be among them.
+    return {path: jnp.array(value, copy=True) for path, value in flat.items()}
+
+
+def _zeros(flat: FlatParams) -> FlatParams:
+    return {path: jnp.zeros_like(value) for path, value in flat.items()}
+
+
+def _fisher(config: RunConfig, source: hub.Source, pulled: Mapping[str, Any]) -> FlatParams:
+    """The source's Fisher information on its own data, scaled to mean 1 over what is pulled."""
+    from tlearn.transfer.fisher import diagonal_fisher
+
+    if source.head is None:
+        raise ValueError(
+            f"the fisher pull needs the source's head, and {config.source} carries none; "
+            "use pull=l2sp"
+        )
+    resized = [p for p, v in pulled.items() if v.shape != source.params[p].shape]
+    if resized:
+        raise ValueError(
+            f"the fisher pull weighs parameters as the source has them, but {resized} were "
+            "resized; use channels=convert, or pull=l2sp"
+        )
+    model = Model(bodies.build(dict(source.body)), heads.build(dict(source.head)))
+    data = config.strategy.fisher_data
+    names = open_dataset(data, "train").label_names
+    known = tuple(name for name in source.label_names or () if name in names)
+    task = image_classification(data, facts=source.facts, classes=known, validation="0%")
+    fixed = {p: jnp.asarray(v) for p, v in source.params.items() if p not in pulled}
+    statistics = {p: jnp.asarray(v) for p, v in source.collections.items()}
+
+    def logits(params: FlatParams, fixed: Any, batch: Any) -> Any:
+        return model.apply(variables({**params, **fixed}, statistics), batch["image"], train=False)
+
+    batches = task.eval_batches(task.train, 64)
+    fisher = diagonal_fisher(
+        logits,
+        {path: jnp.asarray(source.params[path]) for path in pulled},
+        ({k: v for k, v in b.items() if k in ("image", "mask")} for b in batches.epoch()),
+        fixed=fixed,
+    )
+    total = sum(float(jnp.sum(f)) for f in fisher.values())
+    mean = total / max(sum(f.size for f in fisher.values()), 1)
+    if not mean > 0:
+        raise ValueError(
+            f"the Fisher information of {config.source} on {config.strategy.fisher_data} is zero "
+            "everywhere: the source is certain of all its answers there; use pull=l2sp"
+        )
+    return {path: f / mean for path, f in fisher.items()}

@@ -1,0 +1,85 @@
+"""The end of a run: the test figures, the model, the report."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from tlearn import hub
+from tlearn.bodies import describe as describe_body
+from tlearn.heads import describe as describe_head
+from tlearn.runs.after_step import AfterStep, averaged
+from tlearn.runs.build import Built
+from tlearn.runs.config import to_json
+from tlearn.runs.folder import RunFolder
+from tlearn.runs.summary import write_summary
+from tlearn.runs.writers import read_metrics
+from tlearn.train.evaluate import Evaluation
+from tlearn.train.state import State
+
+
+def finish(
+    built: Built, folder: RunFolder, state: State, after: AfterStep, wall_s: float
+) -> tuple[Evaluation | None, Evaluation | None]:
+    """Writes the model and the final report; reads the test part, once.
+
+    Cut short and done again it leaves the same record.
+
+    Args:
+        built: The run.
+        folder: Its folder.
+        state: The last state.
+        after: The keeper of its record.
+        wall_s: Seconds this process has spent on the run.
+
+    Returns:
+        The last validation and the test figures, where there are such parts.
+    """
+    if after.validation is None:  # Resumed after the last one, which is in the record already.
+        after.validate(state)
+    test = None
+    if built.task.test is not None:
+        test = after.evaluate(state, built.task.test)
+        if not read_metrics(folder.metrics, "test"):
+            after.write("test", state, test.metrics)
+    hub.save_model(folder.path, as_source(built, state))
+    write_summary(
+        folder,
+        config=built.config,
+        plans=built.plans,
+        task=built.task,
+        validation=after.validation,
+        test=test,
+        step=after.step,
+        wall_s=wall_s,
+        command=_command(sys.argv[1:]),
+    )
+    return after.validation, test
+
+
+def as_source(built: Built, state: State) -> hub.Source:
+    """A trained state as somebody's source."""
+    weights, statistics = jax.device_get((averaged(state), state.collections))
+    return hub.Source(
+        params={path: np.asarray(value) for path, value in weights.items()},
+        collections={path: np.asarray(value) for path, value in statistics.items()},
+        body=describe_body(built.model.body),
+        head=describe_head(built.model.head),
+        label_names=built.task.label_names,
+        facts=built.task.facts,
+        provenance={
+            "trained_by": "tlearn",
+            "from": built.config.source or "fresh weights",
+            "source_digests": dict(built.report.digests) if built.report is not None else {},
+            "data": built.digests,
+            "config": json.loads(json.dumps(to_json(built.config))),
+        },
+    )
+
+
+def _command(args: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(["tlearn", *args])

@@ -1,0 +1,183 @@
+"""The parts of a run out of its config: data, model, strategy, optimizer, length."""
+
+from typing import Any
+
+from tlearn import bodies, heads, hub
+from tlearn.bodies.facts import ImageFacts
+from tlearn.model import Model
+from tlearn.runs.config import RunConfig, StrategyConfig
+from tlearn.tasks import ImageTask, image_classification
+from tlearn.train.schedules import duration, parse
+from tlearn.transfer.function_pull import FunctionPull
+from tlearn.transfer.optimizer import Optimizer
+from tlearn.transfer.pull import Pull
+from tlearn.transfer.strategy import Strategy
+
+FUNCTION_FORMS = ("features", "logits")
+"""Pulls on what is computed; the others are on parameters."""
+
+
+def make_task(config: RunConfig, facts: ImageFacts | None) -> ImageTask:
+    """The data of a run, prepared as its body wants it."""
+    data = config.data
+    return image_classification(
+        data.data,
+        facts=facts,
+        train_split=data.train_split,
+        validation=data.validation,
+        test_split=data.test_split,
+        classes=data.classes,
+        examples_per_class=data.per_class,
+        exclude=data.exclude,
+        augment=data.augment,
+        mix=data.mix,
+        size=data.size,
+        channels=data.channels,
+        smoothing=config.head.smoothing,
+        seed=config.train.seed,
+    )
+
+
+def make_model(config: RunConfig, task: ImageTask, source: hub.Source | None) -> Model:
+    """Body and head of a run."""
+    changes: dict[str, Any] = {"dtype": config.train.dtype, "remat": config.train.remat}
+    if source is not None:
+        settings = dict(source.body) | changes
+        if config.data.channels == "adapt":
+            settings["in_channels"] = task.facts.channels
+        body = bodies.build(settings)
+    else:
+        own = dict(read_setting(text) for text in config.body.settings)
+        changes |= {"in_channels": task.facts.channels}
+        body = bodies.create(config.body.body, **(changes | own))
+    return Model(body, _make_head(config, task, source))
+
+
+def _make_head(config: RunConfig, task: ImageTask, source: hub.Source | None) -> Any:
+    asked = config.head
+    if asked.head_weights == "fresh":
+        fields: dict[str, Any] = {"classes": len(task.label_names), "dropout": asked.head_dropout}
+        if asked.head != "cosine":
+            fields["kernel_init"] = asked.head_init
+        return heads.create(asked.head, **fields)
+    if source is None or source.head is None:
+        raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
+    known = source.label_names or tuple(map(str, range(int(source.head.get("classes", 0)))))
+    if source.label_names not in (None, task.label_names) or len(known) != len(task.label_names):
+        raise ValueError(
+            f"head_weights=source needs the source's {len(known)} labels in their order: "
+            f"{_some(known)}; the data has {len(task.label_names)}: {_some(task.label_names)}. "
+            "Name them by classes, or use head_weights=fresh"
+        )
+    return heads.build(dict(source.head) | {"dropout": asked.head_dropout})
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Reads ``field=value``: numbers, true/false, names, and tuples of numbers by commas.
+
+    Raises:
+        ValueError: If there is no ``=``.
+
+    Example:
+        >>> read_setting("stage_widths=8,16"), read_setting("norm=group")
+        (('stage_widths', (8, 16)), ('norm', 'group'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise ValueError(f"setting {text!r}: write field=value, as in stage_widths=8,16,32")
+    parts = [_literal(part) for part in value.split(",") if part]
+    return name, tuple(parts) if "," in value else parts[0]
+
+
+def _literal(text: str) -> Any:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def make_strategy(config: StrategyConfig) -> Strategy:
+    """The strategy of a config."""
+    freeze: Any = config.freeze
+    if "=" in config.freeze:
+        freeze = tuple(_freeze_rule(rule) for rule in config.freeze.split(";") if rule)
+    fresh: Any = config.fresh
+    if fresh and not fresh.startswith("top:"):
+        fresh = tuple(name.strip() for name in fresh.split(","))
+    parameters = config.pull not in FUNCTION_FORMS and config.pull_strength > 0
+    pull = Pull()
+    if parameters:
+        pull = Pull(
+            form=config.pull,  # pyright: ignore[reportArgumentType] # the two others are ruled out
+            strength=config.pull_strength,
+            way=config.pull_way,
+            schedule=config.pull_schedule,
+        )
+    return Strategy(
+        freeze=freeze,
+        fresh=fresh or (),
+        unfreeze=config.unfreeze,
+        stage_epochs=config.stage_epochs,
+        layer_decay=config.layer_decay,
+        decay_convention=config.decay_convention,
+        head_rate=config.head_rate,
+        weight_decay=config.weight_decay,
+        head_decay=None if config.head_decay < 0 else config.head_decay,
+        pull=pull,
+        modes=((".*", "eval"),) if config.norms == "eval" else (),
+    )
+
+
+def _freeze_rule(text: str) -> tuple[str, bool]:
+    pattern, equals, state = text.strip().rpartition("=")
+    if not equals or state not in ("frozen", "free"):
+        raise ValueError(
+            f"freeze rule {text!r}: write PATTERN=frozen or PATTERN=free, as in "
+            "'body/stem/.*=frozen;.*=free'"
+        )
+    return pattern, state == "frozen"
+
+
+def make_function_pull(config: StrategyConfig) -> FunctionPull | None:
+    """The pull in function space of a config, if it asks for one."""
+    if config.pull not in FUNCTION_FORMS or config.pull_strength == 0:
+        return None
+    return FunctionPull(form=config.pull, strength=config.pull_strength)  # pyright: ignore[reportArgumentType] # narrowed by the line above
+
+
+def make_optimizer(config: RunConfig) -> Optimizer:
+    """The optimizer of a config."""
+    asked = config.optimizer
+    return Optimizer(
+        name=asked.optimizer,
+        rate=asked.rate,
+        schedule=parse(asked.schedule),
+        momentum=asked.momentum if asked.optimizer == "sgd" else 0.0,
+        clip=asked.clip or None,
+    )
+
+
+def training_steps(config: RunConfig, steps_per_epoch: int) -> int:
+    """Batches of the whole training, a whole number of updates.
+
+    Raises:
+        ValueError: If the length is no duration or too short for one update.
+    """
+    steps = duration(
+        config.train.length,
+        steps_per_epoch=steps_per_epoch,
+        batch_size=config.train.batch_size,
+    )
+    every = config.train.accumulate
+    steps -= steps % every
+    if steps < 1:
+        raise ValueError(f"length {config.train.length!r} is less than one update of {every} steps")
+    return steps
