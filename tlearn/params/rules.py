@@ -83,6 +83,9 @@ def _why_idle(pattern: str, rules: Sequence[tuple[str, Any]], paths: list[str]) 
         return (
             f"is never reached: earlier rules claim all it matches ({matched[0]}, ...); move it up"
         )
-    close = nearest(pattern.replace(".*", ""), paths)
+    wanted = pattern.replace(".*", "").strip("/")
+    # Compared with as much of each path as the pattern spells out.
+    parts = wanted.count("/") + 1
+    close = nearest(wanted, dict.fromkeys("/".join(path.split("/")[:parts]) for path in paths))
     hint = f" (closest: {', '.join(close)})" if close else ""
     return f"matches nothing{hint}; patterns must match the whole path, as in 'head/.*'"

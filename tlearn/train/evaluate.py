@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from tlearn.train.step import Objective, inputs
 EvalStep = Callable[[Mapping[str, Array], Mapping[str, Array], Mapping[str, Any]], Any]
 
 
+@runtime_checkable
 class BatchesLike(Protocol):
     """Batches as a pure function of the step (`tlearn.data.Batches`)."""
 
@@ -89,22 +90,22 @@ def evaluate(
     for i in range(batches.steps_per_epoch):
         batch = batches.at(i)
         sums, logits = step(params, collections, place(batch))
-        sums = jax.device_get(sums)
-        count += float(sums.count)
-        for name, value in {"loss": sums.loss, **sums.metrics}.items():
+        counted, read = jax.device_get((sums.count, {"loss": sums.loss, **sums.metrics}))
+        count += float(counted)
+        for name, value in read.items():
             totals[name] = totals.get(name, 0.0) + float(value)
         real = np.asarray(batch["mask"]) > 0
         outputs.append(np.asarray(logits)[real])
         labels.append(np.asarray(batch["label"])[real])
         rows.append(np.asarray(batch["index"])[real])
-    times = np.bincount(np.concatenate(rows), minlength=expected)
-    if count != expected or len(times) != expected or (times != 1).any():
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    seen, times = np.unique(np.concatenate(rows), return_counts=True)
+    if count != expected or not np.array_equal(np.repeat(seen, times), np.arange(expected)):
+        dropped = np.setdiff1d(np.arange(expected), seen)
         raise RuntimeError(
             f"the evaluation counted {count:g} examples, the dataset has {expected}: the batches "
-            f"drop {np.flatnonzero(times == 0)[:10].tolist()} and "
-            f"repeat {np.flatnonzero(times > 1)[:10].tolist()}"
+            f"drop {dropped[:10].tolist()} and repeat {seen[times > 1][:10].tolist()}"
         )
-    order = np.argsort(np.concatenate(rows))
     return Evaluation(
         metrics={name: value / count for name, value in totals.items()},
         count=expected,

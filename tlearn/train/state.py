@@ -17,7 +17,7 @@ from tlearn.transfer.plan import Plan
 
 @flax.struct.dataclass
 class State:
-    """A training at one step.
+    """A training at one step; with a leading axis everywhere, several runs side by side.
 
     Attributes:
         step: Batches seen; also the data cursor, since order is a function of (seed, step).
@@ -35,9 +35,9 @@ class State:
         sound: False from the first non-finite loss on; such a state no longer changes.
     """
 
-    step: Int[Array, ""]
-    update: Int[Array, ""]
-    stage: Int[Array, ""]
+    step: Int[Array, "*runs"]
+    update: Int[Array, "*runs"]
+    stage: Int[Array, "*runs"]
     trainable: FlatParams
     frozen: FlatParams
     collections: FlatParams
@@ -46,7 +46,7 @@ class State:
     gathered: dict[str, Any] | None
     ema: FlatParams | None
     key: Array
-    sound: Bool[Array, ""]
+    sound: Bool[Array, "*runs"]
 
     @property
     def params(self) -> FlatParams:
