@@ -1,6 +1,7 @@
 """Image classification: which pictures, prepared how, judged by what."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,9 @@ def image_classification(
             f"on ({train_split}); use splits that do not overlap"
         )
     facts = _facts(train, facts, size, channels)
-    shape = dict(mean=facts.mean, std=facts.std, size=facts.size, channels=facts.channels)
+    shape: dict[str, Any] = dict(
+        mean=facts.mean, std=facts.std, size=facts.size, channels=facts.channels
+    )
     evaluated = eval_pipeline(**shape, crop=facts.crop, interpolation=facts.interpolation)
     learned = evaluated if augment == "none" else _augmented(augment, facts, shape)
     return ImageTask(
@@ -201,12 +204,14 @@ def _facts(dataset: Dataset, facts: ImageFacts | None, size: int, channels: str)
     return dataclasses.replace(facts, size=size) if size else facts
 
 
-def _augmented(augment: str, facts: ImageFacts, shape: dict) -> Pipeline:
+def _augmented(augment: str, facts: ImageFacts, shape: dict[str, Any]) -> Pipeline:
     small = facts.size <= 64
-    settings = dict(interpolation=facts.interpolation, flip=True)
+    settings: dict[str, Any] = dict(interpolation=facts.interpolation, flip=True)
     if augment == "flip":
         return train_pipeline(**shape, **settings, crop="center")
     # Small pictures are shifted (He et al. 2016, §4.2), large ones cut (Szegedy et al. 2015).
-    cut = dict(crop="random", padding=max(facts.size // 8, 1)) if small else dict(crop="resized")
-    more = dict(randaugment=(2, 9.0)) if augment == "randaugment" else {}
+    cut: dict[str, Any] = (
+        dict(crop="random", padding=max(facts.size // 8, 1)) if small else dict(crop="resized")
+    )
+    more: dict[str, Any] = dict(randaugment=(2, 9.0)) if augment == "randaugment" else {}
     return train_pipeline(**shape, **settings, **cut, **more)
