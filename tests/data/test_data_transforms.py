@@ -86,11 +86,11 @@ def test_resizing_is_pils_and_the_short_side_is_torchvisions(make_picture):
     assert np.allclose(small, run(Resize((7, 5)), grey) / 255, atol=0.003)
 
 
-def test_the_middle_is_cut_where_torchvision_cuts_it():
+def test_the_middle_is_cut_with_the_smaller_half_first():
     image = np.arange(9, dtype=np.uint8).reshape(1, 9, 1)
-    # (9 - 4) / 2 = 2.5 rounds to the even 2; (9 - 2) / 2 = 3.5 to 4.
+    # (9 - 4) // 2 = 2; (9 - 2) // 2 = 3: as the reference figures of the real weights were made.
     assert run(CenterCrop((1, 4)), image).ravel().tolist() == [2, 3, 4, 5]
-    assert run(CenterCrop((1, 2)), image).ravel().tolist() == [4, 5]
+    assert run(CenterCrop((1, 2)), image).ravel().tolist() == [3, 4]
     with pytest.raises(DataError, match="put Resize before it"):
         run(CenterCrop(4), image)
 

@@ -83,7 +83,7 @@ class Resize(ImageTransform):
 
 @dataclasses.dataclass(frozen=True)
 class CenterCrop(ImageTransform):
-    """Cuts the middle out; the odd pixel goes where torchvision puts it."""
+    """Cuts the middle out; of an odd rest the smaller half is cut off first (top and left)."""
 
     size: int | tuple[int, int]
 
@@ -102,7 +102,7 @@ class CenterCrop(ImageTransform):
             raise DataError(
                 f"{self} of a picture of {high} x {wide}: put Resize before it, or crop less"
             )
-        top, left = round((high - height) / 2), round((wide - width) / 2)
+        top, left = (high - height) // 2, (wide - width) // 2
         return images[:, top : top + height, left : left + width]
 
 

@@ -266,7 +266,8 @@ def _features(bench: Bench) -> Callable[[np.ndarray], np.ndarray]:
                 {p.removeprefix("body/"): v for p, v in params.items()},
                 {p.removeprefix("body/"): v for p, v in statistics.items()},
             )
-            return body.apply(tree, image, train=False).pooled
+            features: Any = body.apply(tree, image, train=False)
+            return features.pooled
 
         bench._steps[key] = jax.jit(pooled)
     apply: Any = bench._steps[key]
