@@ -56,8 +56,9 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
     """Builds the pure training step of a plan; `compile_step` jits it.
 
     The step takes ``(state, batch, source)`` and returns the next state and sums to log:
-    ``loss``, ``count``, the objective's metrics (sums), and ``gradient_norm``, ``rate``,
-    ``pull_step`` (η·λ), ``updated`` and ``finite``. From the first loss or gradient that is not
+    ``loss``, ``count``, the objective's metrics (sums), ``function_pull`` if there is one (its
+    share of the loss, which ``loss`` leaves out), and ``gradient_norm``, ``rate``, ``pull_step``
+    (η·λ), ``updated`` and ``finite``. From the first loss or gradient that is not
     finite the state stays as it was before that step, so it remains worth saving.
     """
     train = plan.train_layers
@@ -65,14 +66,16 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
     def step(state: State, batch: Batch, source: SourceWeights) -> tuple[State, dict[str, Array]]:
         key = stream(state.key, "train", state.step)
 
-        def total_loss(trainable: FlatParams) -> tuple[Array, tuple[Sums, FlatParams]]:
+        def total_loss(trainable: FlatParams) -> tuple[Array, tuple[Sums, FlatParams, Array]]:
             sums, collections, extra = _forward(
                 model, objective, recipe, state, trainable, batch, source, train, key
             )
-            return sums.loss + extra, (sums, collections)
+            return sums.loss + extra, (sums, collections, extra)
 
-        gradients, (sums, collections) = jax.grad(total_loss, has_aux=True)(state.trainable)
+        gradients, (sums, collections, extra) = jax.grad(total_loss, has_aux=True)(state.trainable)
         log = {"loss": sums.loss, "count": sums.count, **sums.metrics}
+        if recipe.function_pull is not None:
+            log["function_pull"] = extra
         count = sums.count
         if state.gathered is not None:
             before = state.gathered["gradients"]
