@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures with a run"),
     "extract": ("tlearn.cli.use:extract", "keep a body's features of a data set on disk"),
+    "presets": ("tlearn.cli.train:presets", "list published recipes, or compare two"),
     "explain": ("tlearn.cli.train:explain", "print what every parameter would do, and the cost"),
 }
 

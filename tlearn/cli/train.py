@@ -24,6 +24,8 @@ class Options:
     """Folder of the new run."""
     resume: str = ""
     """Folder of an interrupted run to go on with; its own options hold."""
+    preset: str = ""
+    """A published recipe to start from (`tlearn presets` lists them); other options win."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress on the screen."""
 
@@ -46,6 +48,18 @@ def finetune(args: Sequence[str]) -> int:
     return _train(options)
 
 
+def presets(args: Sequence[str]) -> int:
+    """Lists the presets, or what differs between two of them."""
+    from tlearn.runs.presets import PRESETS, compare
+
+    if len(args) == 2 and not set(args) & {"-h", "--help"}:
+        sys.stdout.write("\n".join(compare(*args)) + "\n")
+        return 0
+    lines = [str(preset) for preset in PRESETS.values()]
+    sys.stdout.write("usage: tlearn presets [ONE OTHER]\n\n" + "\n\n".join(lines) + "\n")
+    return 0
+
+
 def explain(args: Sequence[str]) -> int:
     """Prints the plan of a run and what its step would cost, compiling nothing."""
     options = _options(
@@ -58,10 +72,16 @@ def explain(args: Sequence[str]) -> int:
 
 
 def _options(args: Sequence[str], verb: str, about: str) -> Options:
+    """Reads the options over what `--resume` or `--preset` already decides."""
     default = Options()
-    stored = _resumed(args)
-    if stored is not None:
-        default = dataclasses.replace(default, run=stored)
+    resumed, preset = _value(args, "--resume"), _value(args, "--preset")
+    if resumed:
+        default = dataclasses.replace(default, run=_stored(Path(resumed)))
+    elif preset:
+        from tlearn.runs.presets import apply_preset
+
+        base = dataclasses.replace(default.run, source=_value(args, "--source"))
+        default = dataclasses.replace(default, run=apply_preset(base, preset))
     options = read(Options, args, verb=verb, about=about, default=default)
     if not options.run.data.data:
         raise Refused(
@@ -70,20 +90,22 @@ def _options(args: Sequence[str], verb: str, about: str) -> Options:
     return options
 
 
-def _resumed(args: Sequence[str]) -> RunConfig | None:
-    """The config of the run that ``--resume`` names, so that other options are seen to differ."""
+def _value(args: Sequence[str], option: str) -> str:
+    """An option's value, known before the options are read; empty if it is not given."""
     for i, arg in enumerate(args):
         name, equals, value = arg.partition("=")
-        if name == "--resume" and (equals or i + 1 < len(args)):
-            folder = Path(value if equals else args[i + 1])
-            try:
-                values: dict[str, Any] = json.loads((folder / "config.json").read_text())
-            except (OSError, ValueError):
-                raise Refused(
-                    f"{folder} is no run to resume: it has no readable config.json"
-                ) from None
-            return from_json(values)
-    return None
+        if name == option and (equals or i + 1 < len(args)):
+            return value if equals else args[i + 1]
+    return ""
+
+
+def _stored(folder: Path) -> RunConfig:
+    """The config of a run, so that options given beside ``--resume`` are seen to differ."""
+    try:
+        values: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        raise Refused(f"{folder} is no run to resume: it has no readable config.json") from None
+    return from_json(values)
 
 
 def _train(options: Options) -> int:
