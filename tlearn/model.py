@@ -1,10 +1,12 @@
 """A model is a body that carries over and a head that is new."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tlearn.bodies.features import Features
@@ -72,14 +74,15 @@ def initialise(
     Returns:
         Parameters and statistics by path.
     """
-    import jax.numpy as jnp
-
-    def draw(key: Array) -> Any:
-        zeros = [jnp.zeros(x.shape, x.dtype) for x in inputs]
-        return model.init(key, *zeros, train=False)
-
-    drawn = jax.jit(draw)(key)
+    drawn = _draw(model, tuple((x.shape, jnp.dtype(x.dtype).name) for x in inputs), key)
     return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))
+
+
+# At module level, so that a study's many seeds compile one program.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw(model: Model, inputs: tuple[tuple[tuple[int, ...], str], ...], key: Array) -> Any:
+    zeros = [jnp.zeros(shape, dtype) for shape, dtype in inputs]
+    return model.init(key, *zeros, train=False)
 
 
 def shapes(model: Model, *inputs: jax.ShapeDtypeStruct) -> tuple[FlatParams, FlatParams]:
