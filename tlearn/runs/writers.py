@@ -1,8 +1,10 @@
 """Where the events of a run go: JSON lines, TensorBoard, and the screen."""
 
+import contextlib
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -52,7 +54,8 @@ class TensorBoard:
 
     def __init__(self, folder: Path, resume_step: int | None = None):
         """Opens a new event file in ``folder``; later steps of older files are marked as void."""
-        from tensorboardX import SummaryWriter
+        with _without_torch():
+            from tensorboardX import SummaryWriter
 
         purge = None if resume_step is None else resume_step + 1
         # Names of event files count in seconds: a quick resume would write over the first one.
@@ -74,6 +77,20 @@ class TensorBoard:
     def close(self) -> None:
         """Writes what is still in memory."""
         self._writer.close()
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Hides torch from tensorboardX, which imports it where it finds it: seconds, for nothing."""
+    if "torch" in sys.modules:
+        yield
+        return
+    absent: Any = None
+    sys.modules["torch"] = absent  # What Python takes for "not installed".
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class Journal:
