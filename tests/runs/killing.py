@@ -1,0 +1,116 @@
+"""Runs in processes of their own that are killed at chosen moments, for the tests of resuming.
+
+Children are forked from a server that has imported everything and started nothing, so that being
+killed costs no test the seconds of importing JAX.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# A body of two layers, pictures of eight pixels; yet stages, averages, accumulation, dropout,
+# augmentation and a pull: everything that a resumed run could get wrong.
+SOURCE = (
+    "pretrain --data digits --classes 0 1 2 3 4 --settings stage_blocks=1, stage_widths=8, "
+    "stem_width=8 --length 2ep --batch-size 64 --rate 0.1 --quiet"
+).split()
+TRANSFER = (
+    "--data digits --classes 5 6 7 8 9 --per-class 8 --validation 10% --test-split test "
+    "--length 8ep --batch-size 10 --rate 0.05 --clip 1 --unfreeze gradual --ema 0.9 "
+    "--accumulate 2 --head-dropout 0.2 --augment crop --pull-strength 0.1 "
+    "--checkpoint-every 3 --report-every 5"
+).split()
+STEPS = 32
+
+
+class Children:
+    """Runs command lines in processes that share a cache of compiled programs."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tlearn.runs.training", "tlearn.cli.train"])
+
+    def start(self, args: Sequence[str], **limits: Any) -> Any:
+        """Starts a command line; its output goes to a file that `said` reads."""
+        child = self._context.Process(
+            target=_child, args=(list(args), str(self.folder / "said.txt"), limits)
+        )
+        child.start()
+        return child
+
+    def run(self, args: Sequence[str], **limits: Any) -> int:
+        """Runs a command line to its end; the exit code, negative after a signal."""
+        child = self.start(args, **limits)
+        child.join(240)
+        assert child.exitcode is not None, "still running"
+        return child.exitcode
+
+    def said(self) -> str:
+        """What the child that was started last has said."""
+        return (self.folder / "said.txt").read_text()
+
+
+def _child(args: list[str], said: str, limits: dict[str, int]) -> None:
+    out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    if "file_size" in limits:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
+    from tlearn.cli.main import main
+
+    code = main(args)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def kill_when(child: Any, moment: Callable[[], bool], sign: int = signal.SIGKILL) -> bool:
+    """Sends a signal when the moment has come; False if the child has ended before."""
+    while child.exitcode is None:
+        if moment():
+            os.kill(child.pid, sign)
+            child.join(120)
+            return child.exitcode != 0
+        time.sleep(0.003)
+    return False
+
+
+def record(run: Path) -> list[dict[str, Any]]:
+    """The events in a record that may be being written."""
+    events = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in (run / "metrics.jsonl").read_text().splitlines():
+            events.append(json.loads(line))
+    return events
+
+
+def saving(run: Path) -> bool:
+    """Whether a checkpoint is being written."""
+    return any("tmp" in path.name for path in (run / "checkpoints").glob("*"))
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What has to be the same however often a run was cut: weights, last state, record."""
+    last = max(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit())
+    manifest = json.loads((run / "checkpoints" / str(last) / "manifest" / "metadata").read_text())
+    return {
+        "weights": (run / "model" / "model.safetensors").read_bytes(),
+        "step": last,
+        "leaves": manifest["leaves"],
+        "once": manifest["once"],
+        "record": (run / "metrics.jsonl").read_bytes(),
+    }
