@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tlearn import heads, hub
+from tlearn.data import Batches
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
+from tlearn.runs.once import check_once, feature_batches, once_program, store_features
 from tlearn.runs.parts import (
     make_function_pull,
     make_model,
@@ -59,6 +62,22 @@ class Built:
     report: hub.Report | None
     digests: dict[str, str]
 
+    def train_batches(self, state: State, folder: Path) -> Batches:
+        """The training batches; where features are computed once, this is when they are.
+
+        Args:
+            state: The state the run begins with.
+            folder: The run's folder.
+        """
+        train = self.config.train
+        batches = self.task.train_batches(train.batch_size, train.seed)
+        if train.features == "each-step":
+            return batches
+        store = store_features(
+            self.model, state.params, state.collections, batches, folder, train.views
+        )
+        return feature_batches(batches, store)
+
     @property
     def picture(self) -> jax.ShapeDtypeStruct:
         """Shape of a batch of one picture as the body takes it."""
@@ -105,6 +124,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         function_pull=make_function_pull(config.strategy),
         source_head=heads.build(dict(source.head)) if source and source.head else None,
     )
+    if config.train.features == "once":
+        check_once(config, rows)
     batches = task.train_batches(config.train.batch_size, config.train.seed)
     steps = training_steps(config, batches.steps_per_epoch)
     line = timeline(
@@ -126,6 +147,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
             ema=config.train.ema > 0,
         )
 
+    program = Program(model, rows, task.objective, recipe, line)
     digests = {f"data {name}": value for name, value in task.digests.items()}
     if source is not None:
         digests["source"] = source.digest
@@ -134,7 +156,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         task=task,
         model=model,
         plans=rows,
-        program=Program(model, rows, task.objective, recipe, line),
+        program=program if config.train.features == "each-step" else once_program(program),
         start=start,
         source=source_weights(config, source, rows, params, fresh, weigh=draw),
         fresh=fresh,

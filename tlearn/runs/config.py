@@ -128,6 +128,10 @@ class TrainConfig:
     """Examples of a batch."""
     accumulate: int = 1
     """Batches per optimizer update."""
+    features: Literal["each-step", "once"] = "each-step"
+    """Whether a frozen body runs in every step, or once over the data into the run's folder."""
+    views: int = 0
+    """Draws of every augmented picture to store when features are computed once."""
     ema: float = 0.0
     """Decay of averaged weights, which are then the ones evaluated; 0 for none."""
     seed: int = 0

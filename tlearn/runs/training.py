@@ -157,7 +157,7 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
         after = AfterStep(built, checkpoints, journal, window, devices.place, devices.count)
         after.begin(state, fresh=restored is None)
         stop = stack.enter_context(Interruption(_tell))
-        batches = built.task.train_batches(config.train.batch_size, config.train.seed)
+        batches = built.train_batches(state, folder.path)
         ahead = stack.enter_context(
             prefetch(batches, at, line.steps, place=devices.place, workers=config.data.workers)
         )
