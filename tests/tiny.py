@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 
 from tlearn import bodies, heads
@@ -202,9 +201,4 @@ def _is_host(tree) -> bool:
 
 def flops(jitted, *args) -> float:
     """The compiled program's own count of its operations."""
-    # Lowering puts descriptions in the arrays' places, which the run-time checks refuse.
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        return jitted.lower(*args).compile().cost_analysis()["flops"]
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    return jitted.lower(*args).compile().cost_analysis()["flops"]

@@ -8,11 +8,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, PyTree
 
 from tlearn.params import FlatParams, merge, split
 from tlearn.transfer.optimizer import Optimizer
 from tlearn.transfer.plan import Plan
+
+Leaf = Any
+"""An array; a map over a state may put its shape, its sharding or a saved copy in its place."""
 
 
 @flax.struct.dataclass
@@ -35,18 +38,18 @@ class State:
         sound: False from the first non-finite loss on; such a state no longer changes.
     """
 
-    step: Int[Array, "*runs"]
-    update: Int[Array, "*runs"]
-    stage: Int[Array, "*runs"]
+    step: Leaf
+    update: Leaf
+    stage: Leaf
     trainable: FlatParams
     frozen: FlatParams
     collections: FlatParams
     slots: PyTree
-    numbers: dict[str, Array]
-    gathered: dict[str, Any] | None
-    ema: FlatParams | None
-    key: Array
-    sound: Bool[Array, "*runs"]
+    numbers: FlatParams
+    gathered: PyTree
+    ema: PyTree
+    key: Leaf
+    sound: Leaf
 
     @property
     def params(self) -> FlatParams:
