@@ -275,6 +275,8 @@ def _build(cls: Any, values: Mapping[str, Any], where: str, problems: list[str])
             given[name] = _build(kind, value, f"{where}{name}.", problems)
         else:
             given[name] = tuple(value) if isinstance(value, list) else value
+            if kind is float and type(value) is int:
+                given[name] = float(value)
             if not _fits(given[name], kind):
                 wanted = get_args(kind) if get_origin(kind) is Literal else kind
                 problems.append(f"{where}{name} is {value!r}; it must be {_spelt(wanted)}")
