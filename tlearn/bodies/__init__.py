@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlearn.bodies.convolution import Conv as Conv
+    from tlearn.bodies.convolution import conv2d as conv2d
     from tlearn.bodies.facts import ImageFacts as ImageFacts
     from tlearn.bodies.features import Features as Features
     from tlearn.bodies.features import trains as trains
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tlearn.bodies.surgery import adapt_input_channels as adapt_input_channels
 
 _LAZY = {
+    "Conv": "convolution",
     "Features": "features",
     "ImageFacts": "facts",
     "MobileNetV2": "mobilenet_v2",
@@ -27,6 +30,7 @@ _LAZY = {
     "Surgery": "surgery",
     "adapt_input_channels": "surgery",
     "build": "registry",
+    "conv2d": "convolution",
     "create": "registry",
     "describe": "registry",
     "names": "registry",

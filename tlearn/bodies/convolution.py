@@ -142,7 +142,8 @@ class Conv(nn.Module):
         )
         y = conv2d(
             x.astype(self.dtype),
-            kernel.astype(self.dtype),
+            # Weights just loaded may still be numpy's.
+            jnp.asarray(kernel, self.dtype),
             strides=self.strides,
             padding=self.padding,
             groups=self.groups,
@@ -150,5 +151,5 @@ class Conv(nn.Module):
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+            y = y + jnp.asarray(bias, self.dtype).reshape(1, 1, 1, -1)
         return y

@@ -3,28 +3,31 @@
 Shapes: b batch, t tokens, d width, h w pixels, c channels.
 """
 
+from typing import Any
+
 from flax import struct
-from jax import Array
-from jaxtyping import Float, Shaped
 
 
 @struct.dataclass
 class Features:
     """Everything a body can offer; a head takes what it needs and jit prunes the rest.
 
+    The fields are typed loosely because transformations put shapes, shardings and stacks of arrays
+    where the arrays were.
+
     Attributes:
-        pooled: One vector an example.
-        sequence: One vector a token.
-        maps: Feature maps by growing stride.
-        mask: Which tokens are real.
+        pooled: One vector an example: [b d].
+        sequence: One vector a token: [b t d].
+        maps: Feature maps by growing stride: tuple of [b h w c].
+        mask: Which tokens are real: [b t].
         layers: The output of every layer, under the layer's name.
     """
 
-    pooled: Float[Array, "b d"] | None = None
-    sequence: Float[Array, "b t d"] | None = None
-    maps: tuple[Float[Array, "b _ _ _"], ...] = ()
-    mask: Shaped[Array, "b t"] | None = None
-    layers: dict[str, Array] = struct.field(default_factory=dict)
+    pooled: Any = None
+    sequence: Any = None
+    maps: tuple[Any, ...] = ()
+    mask: Any = None
+    layers: dict[str, Any] = struct.field(default_factory=dict)
 
 
 def trains(train: bool | frozenset[str], layer: str) -> bool:
