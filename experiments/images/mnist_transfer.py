@@ -32,7 +32,7 @@ COUNTS, SEEDS, PILOT = (10, 50), (0, 1, 2, 3, 4), (100, 101)
 # An idle pull of the form and way used below: arms with and without it share a program.
 IDLE = Pull(way="decoupled")
 WHOLE = Strategy(pull=IDLE)
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-3, 1e-2, 3e-2)
 
 
 def setting(name: str, rate: float, strategy: Strategy = WHOLE, **where: bool) -> Setting:
@@ -81,7 +81,7 @@ def main() -> None:
 
     pick(*(setting("from scratch", rate, scratch=True) for rate in RATES))
     body = Strategy(freeze="body")
-    pick(*(setting("head only, cached", r, body, cached=True) for r in (1e-2, 3e-2, 1e-1)))
+    pick(*(setting("head only, cached", r, body, cached=True) for r in (3e-2, 1e-1, 3e-1)))
     whole = pick(*(setting("everything, one rate", rate) for rate in RATES))
     rate = whole.optimizer.rate
     pulls = [Strategy(pull=dataclasses.replace(IDLE, strength=s)) for s in (1.0, 10.0)]
