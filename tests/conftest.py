@@ -23,3 +23,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is absent: {folder} is no folder (set TLEARN_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """A finished run that a test may start from, and must not write to."""
+    from small_runs import pretrain
+
+    return pretrain(tmp_path_factory.mktemp("source") / "digits")

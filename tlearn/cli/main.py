@@ -12,7 +12,7 @@ from tlearn.params.paths import nearest
 VERBS = {
     "quickstart": (
         "tlearn.cli.quickstart:main",
-        "pre-train on digits 0-4, transfer to 5-9, report",
+        "pre-train on digits 0-4, carry over to 5-9, report",
     ),
     "pretrain": ("tlearn.cli.train:pretrain", "train a body and a head from nothing"),
     "finetune": ("tlearn.cli.train:finetune", "transfer a source to a task, or resume a run"),

@@ -115,6 +115,8 @@ def _train(options: Options) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
+    if options.resume and options.out:
+        raise Refused("--resume goes on in its own folder; drop --out")
     if options.resume:
         result = resume(options.resume, asked=options.run, say=say, quiet=options.quiet)
     elif not options.out:

@@ -25,7 +25,6 @@ from tlearn.runs.parts import (
 )
 from tlearn.tasks import ImageTask
 from tlearn.train.loop import Program, timeline
-from tlearn.train.mesh import make_mesh
 from tlearn.train.random import stream
 from tlearn.train.state import SourceWeights, State, init
 from tlearn.train.step import Recipe
@@ -176,7 +175,13 @@ def _zeros(flat: FlatParams) -> FlatParams:
 
 def _check_devices(config: RunConfig) -> None:
     """Refuses devices there are not, and batches that do not divide over them."""
-    count = make_mesh(config.train.devices or None).size
+    available = jax.device_count()
+    count = config.train.devices or available
+    if count > available:
+        raise ValueError(
+            f"devices is {count}; this machine has {available} ({jax.default_backend()}). On a CPU "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={count} makes as many"
+        )
     if config.train.batch_size % count:
         below = config.train.batch_size // count * count
         near = f"{below} or {below + count}" if below else str(count)
