@@ -26,14 +26,15 @@ from tlearn.studies.arms import Bench, run_cell, subsets  # noqa: E402
 from tlearn.train.mesh import make_mesh  # noqa: E402
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
-STRENGTHS = {"pulled, squared": (0.001, 0.01, 0.1), "pulled, unsquared": (0.01, 0.1, 1.0)}
+HEAD_RATES = (*RATES, 1e-1, 3e-1)  # A head alone bears larger steps.
+STRENGTHS = {"pulled, squared": (0.001, 0.01, 0.1), "pulled, unsquared": (0.001, 0.01, 0.1, 1.0)}
 SEEDS = tuple(range(100, 105))
 
 
 def settings():
     """Every arm at every rate, and pulled arms at every strength at the rate of the base."""
     for name, setting in quickstart.arms().items():
-        for rate in RATES:
+        for rate in HEAD_RATES if setting.cached else RATES:
             changed = dataclasses.replace(
                 setting, optimizer=dataclasses.replace(setting.optimizer, rate=rate)
             )
@@ -54,6 +55,7 @@ def main():
     """Runs the grid and prints the best setting of every arm."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="", help="file for all figures")
+    parser.add_argument("--arms", nargs="*", default=list(quickstart.arms()), help="arms to run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = train_source(quickstart.OLD, Path(folder) / "source", print)
@@ -75,11 +77,13 @@ def main():
     watched, truth = data["watch"]
     figures = []
     for name, values, setting in settings():
+        if name not in arguments.arms:
+            continue
         cell = run_cell(bench, setting, drawn, SEEDS, evaluate_on=watched)
         right = (cell.logits.argmax(-1) == truth).mean(axis=1)
         figures.append({"arm": name, **values, "validation": [round(float(r), 4) for r in right]})
         print(name, values, f"{right.mean():.4f}", flush=True)
-    for name in quickstart.arms():
+    for name in arguments.arms:
         mine = [f for f in figures if f["arm"] == name]
         print("best", max(mine, key=lambda f: np.mean(f["validation"])))
     if arguments.out:

@@ -57,16 +57,16 @@ def arms() -> dict[str, Any]:
         return Setting(name=name, strategy=strategy, optimizer=optimizer, **where)
 
     discriminative = Strategy(layer_decay=1 / ULMFIT_FACTOR)
-    squared = Strategy(pull=Pull(form="l2sp", strength=0.1, way="loss"))
+    squared = Strategy(pull=Pull(form="l2sp", strength=0.001, way="loss"))
     unsquared = Strategy(pull=Pull(form="norm", strength=1.0, way="proximal"))
     settings = [
-        setting(REFERENCE, 1e-2, Strategy(), scratch=True),
+        setting(REFERENCE, 3e-3, Strategy(), scratch=True),
         setting("head only, cached", 3e-2, Strategy(freeze="body"), cached=True),
         setting("freeze bottom 2", 1e-2, Strategy(freeze="bottom:2")),
-        setting("everything, one rate", 1e-2, Strategy()),
+        setting("everything, one rate", 3e-3, Strategy()),
         setting("discriminative rates", 1e-2, discriminative),
-        setting("pulled, squared", 1e-2, squared),
-        setting("pulled, unsquared", 1e-2, unsquared),
+        setting("pulled, squared", 3e-3, squared),
+        setting("pulled, unsquared", 3e-3, unsquared),
     ]
     return {setting.name: setting for setting in settings}
 
@@ -122,7 +122,7 @@ def run(options: Quickstart, say: Any, command: str) -> Path:
     )
     cells = _train(bench, drawn, counts, list(seeds), data, say)
     say("3. report")
-    page = _report(out, bench, cells, counts, list(seeds), data, command, began)
+    page = _report(out, bench, cells, counts, list(seeds), drawn, data, command, began)
     from rich.console import Console
 
     from tlearn.studies.report import console_table
@@ -208,6 +208,7 @@ def _report(
     cells: Mapping[str, Mapping[int, Any]],
     counts: Sequence[int],
     seeds: Sequence[int],
+    drawn: Mapping[int, Sequence[np.ndarray]],
     data: Mapping[str, Any],
     command: str,
     began: float,
@@ -263,13 +264,32 @@ def _report(
         efficiency=contents.efficiency_from_scores(table, REFERENCE) if len(counts) > 1 else None,
         plots=figures,
         notes=[
+            _pixels(bench, drawn[SHOWN], data),
             f"The whole quickstart took {wall:.0f} s on {os.cpu_count()} cores, compilation "
-            "included."
+            "included.",
         ],
     )
     page = write_report(out, report)
     (out / "quickstart.json").write_text('{"format": 1}\n')
     return page, report, [f"report: {page}", f"{wall:.0f} s in all"]
+
+
+def _pixels(bench: Any, subsets: Sequence[np.ndarray], data: Mapping[str, Any]) -> str:
+    """What a linear model makes of the pixels alone: how much there is to gain at all."""
+    from sklearn.linear_model import LogisticRegression
+
+    flat = bench.image.reshape(len(bench.image), -1)
+    images, truth = data["test"]
+    scores = []
+    for subset in subsets:
+        linear = LogisticRegression(max_iter=500).fit(flat[subset], bench.label[subset])
+        scores.append(linear.score(images.reshape(len(images), -1), truth))
+    return (
+        f"Logistic regression on the raw pixels of the same {SHOWN} pictures a class reaches "
+        f"{np.mean(scores):.3f}: these digits are nearly linearly separable, and features of five "
+        "other digits, averaged over the picture, keep less of them. That is why the head alone "
+        "gains nothing here; moving the body does."
+    )
 
 
 def _cost(row: Mapping[int, Any], setting: Any) -> Any:
