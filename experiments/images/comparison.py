@@ -17,6 +17,7 @@ from tlearn.studies.contents import (
     efficiency_from_scores,
 )
 from tlearn.studies.report import markdown
+from tlearn.studies.statistics import Scores, compare, p_text, show, summarize
 
 REFERENCE = "from scratch"
 
@@ -98,6 +99,31 @@ def run(
     return {s.name: {n: kept[f"{s.name} @ {n}"] for n in drawn} for s in settings}
 
 
+def every_count(scores: Mapping[str, Mapping[int, Scores]], axis: str) -> str:
+    """Renders one table over all amounts of labels: intervals, paired differences, verdicts."""
+    lines = [
+        f"## Against “{REFERENCE}” at every amount of labels",
+        "",
+        f"| {axis} | arm | mean ± half the 95 % interval | Δ paired [95 %] | Holm p | verdict "
+        "| every seed |",
+        "| ---: | --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    for count in sorted(next(iter(scores.values()))):
+        column = {arm: row[count] for arm, row in scores.items()}
+        pairs = compare(column, REFERENCE)
+        for arm, runs in column.items():
+            found, pair = summarize(runs), pairs.get(arm)
+            half = found.interval.half_width if found.interval else None
+            cells = ["", "", "reference"]
+            if pair is not None and pair.interval is not None:
+                difference = f"{pair.mean:+.3f} {pair.interval.bounds}"
+                cells = [difference, p_text(pair.holm_p), pair.verdict.kind]
+            each = " ".join(show(None if v is None else float(v)) for v in runs.values())
+            mean = f"{show(found.mean)} ± {show(half)}"
+            lines.append("| " + " | ".join([str(count), arm, mean, *cells, each]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def report(
     out: Path,
     name: str,
@@ -166,6 +192,6 @@ def report(
         else None,
         notes=notes,
     )
-    text = markdown(page)
+    text = markdown(page) + "\n" + every_count(scores, "labels per class")
     (out / f"{name}.md").write_text(text)
     print(text)
