@@ -1,12 +1,14 @@
 """From a config to the values a training needs: the calls of the library, in order."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from tlearn import heads, hub
 from tlearn.data import Batches
@@ -29,6 +31,7 @@ from tlearn.train.random import stream
 from tlearn.train.state import SourceWeights, State, init
 from tlearn.train.step import Recipe
 from tlearn.transfer.plan import Plan, fresh_patterns, plans
+from tlearn.transfer.strategy import Strategy
 
 Say = Callable[[str], None]
 
@@ -101,20 +104,20 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     say(str(task))
     model = make_model(config, task, source)
     seed = jax.random.key(config.train.seed)
-    if draw:
-        params, collections = initialise(model, stream(seed, "init"), _picture(task))
-    else:
-        params, collections = map(_zeros, shapes(model, _picture(task)))
     strategy = make_strategy(config.strategy)
     layers = model.body.layer_names
+    patterns = _fresh_patterns(config, strategy, layers)
+    params, collections = map(_zeros, shapes(model, _picture(task)))
+    if draw:
+        drawn = _draw(model, stream(seed, "init"), _picture(task), patterns)
+        params, collections = (
+            {p: drawn.get(p, v) for p, v in f.items()} for f in (params, collections)
+        )
     fresh, report = frozenset(params), None
     if source is not None:
-        patterns = list(fresh_patterns(strategy, layers))
         params, collections, report = _load(config, source, params, collections, patterns)
         fresh = frozenset(report.paths("fresh")) & frozenset(params)
         say(str(report))
-    elif strategy.fresh:
-        raise ValueError(f"fresh={config.strategy.fresh!r}, but without a source all is fresh")
     rows = plans(params, strategy, layers=layers, fresh=fresh)
     recipe = Recipe(
         optimizer=make_optimizer(config),
@@ -190,18 +193,46 @@ def _check_devices(config: RunConfig) -> None:
         )
 
 
+def _fresh_patterns(
+    config: RunConfig, strategy: Strategy, layers: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Patterns of all that is drawn rather than loaded."""
+    if not config.source:
+        if strategy.fresh:
+            raise ValueError(f"fresh={config.strategy.fresh!r}, but without a source all is fresh")
+        return (".*",)
+    head = ("head/.*",) if config.head.head_weights == "fresh" else ()
+    return (*fresh_patterns(strategy, layers), *head)
+
+
+def _draw(
+    model: Model, key: Array, picture: jax.ShapeDtypeStruct, patterns: tuple[str, ...]
+) -> FlatParams:
+    """Draws the parameters and statistics that match a pattern, and only those."""
+
+    def draw(key: Array) -> FlatParams:
+        params, collections = initialise(model, key, picture)
+        return {
+            path: value
+            for path, value in {**params, **collections}.items()
+            if any(re.fullmatch(pattern, path) for pattern in patterns)
+        }
+
+    # It runs once: seconds of optimizing it would be the longer part of the start.
+    quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
+    return jax.jit(draw, compiler_options=quick)(key)
+
+
 def _load(
     config: RunConfig,
     source: hub.Source,
     params: FlatParams,
     collections: FlatParams,
-    patterns: list[str],
+    patterns: tuple[str, ...],
 ) -> tuple[FlatParams, FlatParams, hub.Report]:
     """Puts the source's weights where the model has its own."""
     stem = "body/stem/conv/kernel"
     resize = []
     if config.data.channels == "adapt" and params[stem].shape != source.params[stem].shape:
         resize.append((stem, "adapt_input_channels"))
-    if config.head.head_weights == "fresh":
-        patterns.append("head/.*")
     return hub.reconcile(source, params, collections, fresh=patterns, resize=resize)
