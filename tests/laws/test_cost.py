@@ -12,8 +12,8 @@ averaged weights are on. Measured here (CPU, ResNet-20, 32 pixels, batch 4, auto
 convolutions): SGD 1.049, 1.048, 1.038, 1.032, 1.026 for the bottom 0, 1, 2, 3, 4 layers frozen;
 AdamW 1.054, 1.053, 1.045, 1.040, 1.026; the built-in form the same to 0.003.
 
-Breaks tried: freezing by rate 0 (`Plan.trainable` returning every path); `jax.grad` over
-`trainable | frozen`; the step computed twice, once for the norm.
+Breaks tried: freezing by rate 0 (`Plan.trainable` returning every path); a second gradient taken
+for the norm.
 """
 
 import jax

@@ -1,8 +1,7 @@
 """Law 2: every parameter is claimed and every rule is used; nothing trainable is an error.
 
-Breaks tried: `resolve` ignoring idle rules; `resolve` defaulting unclaimed paths to the first
-value; `_plan` raising at the first kind of rule that does not fit; the check for nothing trainable
-removed.
+Breaks tried: `resolve` ignoring idle rules; `resolve` giving unclaimed paths the first value;
+`_plan` raising at the first kind of rule that does not fit; nothing trainable let pass.
 """
 
 import pytest

@@ -1,8 +1,7 @@
 """Law 8: randomness by named streams; a key is used once; same seed, same bits.
 
-Breaks tried: the step's key without the step (`stream(state.key, "train")`); drawing from the
-state's key itself; the name left out of the hash (`fold_in(key, counter)`); in the data room, the
-name left out of the Philox key.
+Breaks tried: the step's key without the step (`stream(state.key, "train")`); dropout on the state's
+key itself; the name left out (`fold_in(key, counter)`); the name left out of the data room's key.
 """
 
 import jax

@@ -1,9 +1,10 @@
 """Law 9: exact resume; saved at any step and restored, a run ends with the same bytes.
 
 Processes are killed elsewhere; here every step of a short run is saved and continued from, in the
-middle of an accumulation and at a change of stage. Breaks tried: `gathered` left out of what is
-restored (zeros instead); the stage not saved (0); the key not saved (a fresh one); `restage` at
-every start of `fit`; the window's sums not restored.
+middle of an accumulation and at a change of stage.
+
+Breaks tried: `gathered` restored as zeros; the key restored as another; `restage` at every start of
+`fit`; the window's sums not restored.
 """
 
 import jax

@@ -2,7 +2,7 @@
 
 At the source, where every run with a pull starts, the gradient of an unsquared norm is 0, not NaN.
 
-Break tried: `_safe_sqrt` replaced by `jnp.sqrt` (every unsquared form turned red).
+Break tried: `_safe_sqrt` replaced by `jnp.sqrt`.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Many runs in one program are the runs one by one, and a sweep over numbers compiles once.
 
-Breaks tried: the rate a constant of the step (a sweep then compiles anew or all runs are equal);
-padding runs not dropped; every run on the first run's order; the same key in all runs.
+Breaks tried: the rate a constant of the step (all runs of a sweep are then equal); padding runs not
+dropped; every run on the first run's order; the first run's key in all runs.
 """
 
 import jax
