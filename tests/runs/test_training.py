@@ -170,6 +170,8 @@ def free(digits_run, tmp_path_factory):
 
 def test_a_fisher_pull_keeps_near_the_source(free, digits_run, tmp_path):
     strong = {"pull": "fisher", "pull_strength": 1.0, "fisher_data": "digits"}
+    # A few parameters weigh hundreds of times the mean: too much for a plain gradient step.
+    strong["pull_way"] = "proximal"
     held = transfer(digits_run, tmp_path / "held", **MOVING, **strong).folder
     source = weights(digits_run)
     assert distance(weights(held), source) < 0.9 * distance(weights(free), source)
