@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from tlearn import bodies, heads, hub
-from tlearn.data import open_dataset
+from tlearn.data import select_classes
 from tlearn.model import Model, variables
 from tlearn.params import FlatParams
 from tlearn.runs.config import RunConfig
@@ -91,16 +91,17 @@ def _fisher(config: RunConfig, source: hub.Source, pulled: Mapping[str, Any]) ->
         )
     model = Model(bodies.build(dict(source.body)), heads.build(dict(source.head)))
     data = config.strategy.fisher_data
-    names = open_dataset(data, "train").label_names
+    task = image_classification(data, facts=source.facts, validation="0%")
+    names = task.train.label_names
     known = tuple(name for name in source.label_names or () if name in names)
-    task = image_classification(data, facts=source.facts, classes=known, validation="0%")
+    seen = select_classes(task.train, known) if known else task.train
     fixed = {p: jnp.asarray(v) for p, v in source.params.items() if p not in pulled}
     statistics = {p: jnp.asarray(v) for p, v in source.collections.items()}
 
     def logits(params: FlatParams, fixed: Any, batch: Any) -> Any:
         return model.apply(variables({**params, **fixed}, statistics), batch["image"], train=False)
 
-    batches = task.eval_batches(task.train, 64)
+    batches = task.eval_batches(seen, 64)
     fisher = diagonal_fisher(
         logits,
         {path: jnp.asarray(source.params[path]) for path in pulled},

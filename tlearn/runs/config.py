@@ -15,8 +15,9 @@ class DataConfig:
     data: str
     """The examples: a folder or file, or one of digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
     tar:FILE, tfds:NAME."""
-    train_split: str = "train"
-    """Split expression of the training examples, as in train[:80%]."""
+    train_split: str = ""
+    """Split expression of the training examples, as in train[:80%]; empty for train, or for all
+    where there is one split only."""
     validation: str = "10%"
     """Share carved from training for choosing (stratified), or a split expression; 0% for none."""
     test_split: str = ""

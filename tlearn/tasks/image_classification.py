@@ -16,6 +16,7 @@ from tlearn.data import (
     carve_validation,
     eval_pipeline,
     open_dataset,
+    open_splits,
     overlap,
     per_class,
     select_classes,
@@ -88,7 +89,7 @@ def image_classification(
     spec: str,
     *,
     facts: ImageFacts | None = None,
-    train_split: str = "train",
+    train_split: str = "",
     validation: str = "10%",
     test_split: str = "",
     classes: tuple[str, ...] = (),
@@ -107,7 +108,8 @@ def image_classification(
         spec: The dataset, as for `tlearn.data.open_dataset`.
         facts: How the body's pictures were prepared; by default the pictures' own size and
             channels, scaled to -1..1.
-        train_split: Split expression of the training pictures.
+        train_split: Split expression of the training pictures; empty for ``train``, or for all
+            where the dataset has one split only.
         validation: Share carved from them (``"10%"``), a split expression, or ``"0%"`` for none.
         test_split: Split expression of what is reported; empty for none.
         classes: Label names to keep; all if empty.
@@ -131,6 +133,7 @@ def image_classification(
         dataset = open_dataset(spec, split or None, **options)
         return select_classes(dataset, classes) if classes else dataset
 
+    train_split = train_split or _train_split(spec, options)
     train = part(train_split)
     held: Dataset | None = None
     if _share(validation) is None:
@@ -165,6 +168,12 @@ def image_classification(
         shared=shared,
         mix={"none": (), "mixup": (Mixup(),), "cutmix": (CutMix(),)}[mix],
     )
+
+
+def _train_split(spec: str, options: dict) -> str:
+    """The split to learn from where none is named: ``train``, or the only one."""
+    splits = list(open_splits(spec, **options))
+    return splits[0] if len(splits) == 1 else "train"
 
 
 def _share(validation: str) -> float | None:
