@@ -42,7 +42,7 @@ class World:
         self.rows = plan(params, Strategy(freeze=freeze), layers=NETWORK.body.layer_names)
         objective = Classification(tiny.CLASSES)
         self.step = make_step(NETWORK, self.rows, objective, Recipe(optimizer=OPTIMIZER))
-        self.alone = jax.jit(self.step)
+        self.alone = jax.jit(self.step, compiler_options=tiny.QUICK)
 
     def state(self, run):
         params, statistics = tiny.drawn(NETWORK, seed=run)
@@ -98,7 +98,8 @@ def test_together_is_one_by_one(worlds, singles, freeze, how, devices):
             assert np.array_equal(got.frozen[path], want.frozen[path]), path
         losses = [float(log["loss"]) for log in logs]
         np.testing.assert_allclose(done.logs["loss"][run], losses, rtol=max(noise, 1e-5) * 10)
-        assert list(done.logs["rate"][run]) == [float(log["rate"]) for log in logs]
+        rates = [float(log["rate"]) for log in logs]
+        np.testing.assert_allclose(done.logs["rate"][run], rates, rtol=1e-6)
         assert got.key == jax.random.key(run)
 
 

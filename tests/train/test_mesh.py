@@ -1,7 +1,7 @@
 """Meshes: one device and four give the same run, copied or split; splitting saves memory.
 
 Breaks tried: every device given the first one's rows; the layout ignored (always copied); a new
-stage's state left where `restage` makes it.
+stage's step compiled without it.
 """
 
 import jax

@@ -171,7 +171,7 @@ def _spec(leaf: Any) -> Record:
         kind = {"kind": "value", "dtype": type(leaf).__name__}
         return kind if isinstance(leaf, _SCALARS) else {}
     shape = [int(n) for n in leaf.shape]
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return {"kind": "key", "dtype": str(dtype), "shape": shape}
     if np.dtype(dtype).kind in "OUSMm" or np.dtype(dtype).fields:
         return {}
