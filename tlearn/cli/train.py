@@ -109,18 +109,18 @@ def _stored(folder: Path) -> RunConfig:
 
 
 def _train(options: Options) -> int:
+    if options.resume and options.out:
+        raise Refused("--resume goes on in its own folder; drop --out")
+    if not options.resume and not options.out:
+        raise Refused("name the folder of the new run: --out RUNS/NAME")
     from tlearn.runs.training import resume, start
 
     def say(text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    if options.resume and options.out:
-        raise Refused("--resume goes on in its own folder; drop --out")
     if options.resume:
         result = resume(options.resume, asked=options.run, say=say, quiet=options.quiet)
-    elif not options.out:
-        raise Refused("name the folder of the new run: --out RUNS/NAME")
     else:
         result = start(options.run, options.out, say=say, quiet=options.quiet)
     return result.exit_code

@@ -70,6 +70,9 @@ def start(config: RunConfig, out: str | Path, *, say: Say = print, quiet: bool =
     for number, plan in enumerate(built.plans):
         head = f"stage {number}: " if len(built.plans) > 1 else "plan: "
         say(head + plan.summary())
+    pull = built.program.recipe.function_pull
+    if pull is not None:
+        say(f"pull on {pull.form} λ={pull.strength:g}, toward what the source computes")
     folder = RunFolder.create(
         out,
         config=to_json(config),
