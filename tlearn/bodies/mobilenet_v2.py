@@ -29,7 +29,7 @@ _STAGES = (
 )
 
 
-def round_width(width: float, multiple: int = 8) -> int:
+def round_width(width: float | int, multiple: int = 8) -> int:
     """Rounds a channel count to a multiple, never losing more than a tenth of it.
 
     Example:
