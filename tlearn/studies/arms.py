@@ -292,7 +292,9 @@ def _distances(bench: Bench, states: State) -> dict[str, np.ndarray]:
         if path.startswith("body/") and path in bench.params:
             d = np.asarray(value) - np.asarray(bench.params[path])[None]
             layer = layer_of(path)
-            squares[layer] = squares.get(layer, 0.0) + (d.reshape(len(d), -1) ** 2).sum(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # A run that diverged is told.
+                square = (d.reshape(len(d), -1) ** 2).sum(axis=1)
+            squares[layer] = squares.get(layer, 0.0) + square
     return {layer: np.sqrt(squares[layer]) for layer in bench.model.body.layer_names}
 
 
