@@ -71,7 +71,8 @@ def store_features(
 
     @jax.jit
     def pooled(image: Any) -> Any:
-        return model.apply(tree, image, train=False, method="features").pooled
+        features: Any = model.apply(tree, image, train=False, method="features")
+        return features.pooled
 
     return extract(
         lambda batch: pooled(jnp.array(batch["image"])),
