@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,21 @@ class Children:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
-        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tlearn.runs.training", "tlearn.cli.train"])
+        before = dict(os.environ)
+        os.environ.update(
+            JAX_COMPILATION_CACHE_DIR=str(folder / "compiled"),
+            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+            JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+            # Compiling is most of the time of runs as short as these.
+            XLA_FLAGS="--xla_backend_optimization_level=1",
+        )
+        try:
+            forkserver.ensure_running()  # Children have the environment that it starts with.
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def start(self, args: Sequence[str], **limits: Any) -> Any:
         """Starts a command line; its output goes to a file that `said` reads."""

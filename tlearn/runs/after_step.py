@@ -83,17 +83,18 @@ class AfterStep:
             self.write("train", state, stage | event.metrics, {"examples_per_s": round(speed, 1)})
         epoch_ends = self.step % self._line.steps_per_epoch == 0 or self.step == self._line.steps
         due = self.step % self._built.config.train.checkpoint_every == 0
-        if epoch_ends or due or self.step in self._line.starts:
+        judged = epoch_ends and self._built.task.validation is not None
+        if judged or due or self.step in self._line.starts:
             self._window.read()
             # A state stopped by a bad batch is behind this step; the loop will say so.
             if self._window.finite:
-                self._at_mark(state, epoch_ends, due)
+                self._at_mark(state, judged, due)
 
-    def _at_mark(self, state: State, epoch_ends: bool, due: bool) -> None:
-        if epoch_ends:
+    def _at_mark(self, state: State, judged: bool, due: bool) -> None:
+        if judged:
             self.validate(state)
-            if self.validation is not None:
-                self.write("validation", state, self.validation.metrics)
+        if judged and self.validation is not None:
+            self.write("validation", state, self.validation.metrics)
         if self.step in self._line.starts:
             self._tell_stage(state)
         if due:

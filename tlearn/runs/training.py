@@ -181,6 +181,8 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
                 if stop.requested and after.step < line.steps:
                     after.save(state)
                     checkpoints.wait()
+                    if console is not None:
+                        console.close()
                     say(f"stopped at step {int(state.step)}; go on with --resume {folder.path}")
                     return Result(folder.path, False, int(state.step), exit_code=stop.exit_code)
         except NonFiniteLoss as error:
