@@ -15,6 +15,7 @@ DIR (default: environment variable TLEARN_DATA) holds hymenoptera/ and w_mobilen
 """
 
 import dataclasses
+from pathlib import Path
 
 import comparison
 import numpy as np
@@ -57,22 +58,19 @@ def arms() -> list[Setting]:
     ]
 
 
-def main() -> None:
-    """Runs, prints and saves."""
-    parser = options.parser(__doc__)
-    parser.add_argument("--updates", type=int, default=30, help="updates of a run")
-    parser.add_argument("--batch-size", type=int, default=8, help="pictures of an update")
-    parser.add_argument("--size", type=int, default=96, help="pixels of a side")
-    asked = parser.parse_args()
-    weights = asked.data / "w_mobilenet_v2_imagenet" / "mobilenet_v2_dequantized_fp16.safetensors"
+def prepare(
+    data: Path, updates: int, batch_size: int, size: int
+) -> tuple[Bench, Part, dict[int, list[np.ndarray]]]:
+    """What the arms share, the reported pictures, and the labels every run may use."""
+    weights = data / "w_mobilenet_v2_imagenet" / "mobilenet_v2_dequantized_fp16.safetensors"
     source = hub.load(f"safetensors:{weights}")
     if source.facts is None:
         raise ValueError("the source does not say how its pictures were prepared")
     facts = source.facts
-    pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=asked.size, crop=facts.crop)
+    pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=size, crop=facts.crop)
 
     def part(split: str) -> Part:
-        dataset = open_dataset(f"folder:{asked.data}/hymenoptera", split, exclude=(JUNK,))
+        dataset = open_dataset(f"folder:{data}/hymenoptera", split, exclude=(JUNK,))
         examples = [pipeline(dict(dataset[i])) for i in range(len(dataset))]
         labels = np.asarray([example["label"] for example in examples], np.int32)
         return Part(image=np.stack([example["image"] for example in examples]), label=labels)
@@ -84,12 +82,22 @@ def main() -> None:
         collections=source.collections,
         image=train.image,
         label=train.label,
-        steps=asked.updates,
-        batch_size=asked.batch_size,
+        steps=updates,
+        batch_size=batch_size,
     )
     everyone = np.arange(len(train.label))
     drawn = subsets(train.label, (5, 20), SEEDS, among=everyone)
-    drawn = {20: drawn[20], ALL: [everyone] * len(SEEDS), 5: drawn[5]}
+    return bench, test, {20: drawn[20], ALL: [everyone] * len(SEEDS), 5: drawn[5]}
+
+
+def main() -> None:
+    """Runs, prints and saves."""
+    parser = options.parser(__doc__)
+    parser.add_argument("--updates", type=int, default=30, help="updates of a run")
+    parser.add_argument("--batch-size", type=int, default=8, help="pictures of an update")
+    parser.add_argument("--size", type=int, default=96, help="pixels of a side")
+    asked = parser.parse_args()
+    bench, test, drawn = prepare(asked.data, asked.updates, asked.batch_size, asked.size)
     asked.out.mkdir(parents=True, exist_ok=True)
     name = "hymenoptera_transfer"
     cells = comparison.run(bench, arms(), drawn, SEEDS, test, asked.out / f"{name}.cells.json")

@@ -13,6 +13,7 @@ DIR (default: environment variable TLEARN_DATA) holds mnist/ and w_resnet_cifar1
 """
 
 import dataclasses
+from pathlib import Path
 
 import comparison
 import numpy as np
@@ -41,36 +42,42 @@ def setting(name: str, rate: float, strategy: Strategy = WHOLE, **where: bool) -
     return Setting(name=name, strategy=strategy, optimizer=optimizer, **where)
 
 
-def main() -> None:
-    """Chooses, runs, prints and saves."""
-    parser = options.parser(__doc__)
-    parser.add_argument("--updates", type=int, default=60, help="updates of a run")
-    parser.add_argument("--test", type=int, default=2000, help="first so many test pictures")
-    asked = parser.parse_args()
-    source = hub.load(f"torch:{asked.data}/w_resnet_cifar10/resnet20-12fca82f.th")
+def prepare(data: Path, updates: int, reported: int) -> tuple[Bench, Part, Part]:
+    """What the arms share, the pictures to choose on, and those that are reported."""
+    source = hub.load(f"torch:{data}/w_resnet_cifar10/resnet20-12fca82f.th")
     if source.facts is None:
         raise ValueError("the source does not say how its pictures were prepared")
     facts = dataclasses.replace(source.facts, size=28)
     pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=28)
 
     def part(split: str) -> Part:
-        dataset = open_dataset(f"mnist:{asked.data}/mnist", split)
+        dataset = open_dataset(f"mnist:{data}/mnist", split)
         examples = [pipeline(dict(dataset[i])) for i in range(len(dataset))]
         labels = np.asarray([example["label"] for example in examples], np.int32)
         return Part(image=np.stack([example["image"] for example in examples]), label=labels)
 
-    pool, held, test = part("train[:4000]"), part("train[4000:5000]"), part(f"test[:{asked.test}]")
+    pool, held, test = part("train[:4000]"), part("train[4000:5000]"), part(f"test[:{reported}]")
     bench = Bench(
         model=Model(bodies.build(dict(source.body)), heads.Linear(10)),
         params=source.params,
         collections=source.collections,
         image=pool.image,
         label=pool.label,
-        steps=asked.updates,
+        steps=updates,
         batch_size=32,
     )
-    everyone = np.arange(len(pool.label))
-    few = subsets(pool.label, (10,), PILOT, among=everyone)[10]
+    return bench, held, test
+
+
+def main() -> None:
+    """Chooses, runs, prints and saves."""
+    parser = options.parser(__doc__)
+    parser.add_argument("--updates", type=int, default=60, help="updates of a run")
+    parser.add_argument("--test", type=int, default=2000, help="first so many test pictures")
+    asked = parser.parse_args()
+    bench, held, test = prepare(asked.data, asked.updates, asked.test)
+    everyone = np.arange(len(bench.label))
+    few = subsets(bench.label, (10,), PILOT, among=everyone)[10]
     log, chosen = [], []
 
     def pick(*trials: Setting) -> Setting:
@@ -90,7 +97,7 @@ def main() -> None:
     chosen.append(setting("bottom 2 frozen", rate, Strategy(freeze="bottom:2")))
     falling = Strategy(layer_decay=1 / ULMFIT_FACTOR, pull=IDLE)
     chosen.append(setting("discriminative rates", rate, falling))
-    drawn = subsets(pool.label, COUNTS, SEEDS, among=everyone)
+    drawn = subsets(bench.label, COUNTS, SEEDS, among=everyone)
     asked.out.mkdir(parents=True, exist_ok=True)
     cells = comparison.run(
         bench, chosen, drawn, SEEDS, test, asked.out / "mnist_transfer.cells.json"
