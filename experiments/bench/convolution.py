@@ -68,9 +68,10 @@ def peers(shape: tuple[int, ...], threads: int) -> dict[str, Any]:
     batch, size, channels, features, stride, area, groups = shape
     x = torch.randn(batch, channels, size, size)
     kernel = torch.randn(features, channels // groups, area, area)
-    how = {"stride": stride, "padding": area // 2, "groups": groups}
+    how: dict[str, Any] = {"stride": stride, "padding": area // 2, "groups": groups}
     dy = torch.randn_like(torch.nn.functional.conv2d(x, kernel, **how))
-    grad = torch.nn.grad
+    from torch.nn import grad  # noqa: TID251 - the peer
+
     return {
         "forward": lambda: torch.nn.functional.conv2d(x, kernel, **how),
         "kernel gradient": lambda: grad.conv2d_weight(x, kernel.shape, dy, **how),
@@ -172,7 +173,7 @@ def show(row: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="shapes whose name contains this")

@@ -36,6 +36,7 @@ def ours(batch: int, form: str) -> dict[str, Any]:
     from tlearn import bodies, heads
     from tlearn.bodies import convolution
     from tlearn.model import Model, initialise, variables
+    from tlearn.params import flatten
 
     model = Model(bodies.create("resnet20"), heads.Linear(CLASSES, kernel_init="scaled"))
     image, label = (jnp.asarray(part) for part in data(batch))
@@ -54,16 +55,11 @@ def ours(batch: int, form: str) -> dict[str, Any]:
                 variables(params, statistics), image, train=True, mutable=["batch_stats"]
             )
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-            return losses.mean(), convolution_statistics(changed)
+            return losses.mean(), flatten(changed["batch_stats"])
 
         (value, statistics), grads = jax.value_and_grad(loss, has_aux=True)(params)
         updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
         return (optax.apply_updates(params, updates), statistics, optimizer_state), value
-
-    def convolution_statistics(changed):
-        from tlearn.params import flatten
-
-        return flatten(changed["batch_stats"])
 
     choose = convolution.conv2d
     copy = lambda tree: jax.tree.map(jnp.copy, tree)  # noqa: E731
@@ -74,7 +70,7 @@ def ours(batch: int, form: str) -> dict[str, Any]:
             convolution.conv2d = lambda *a, **k: choose(*a, **(k | {"form": form}))
         compiled = jax.jit(step, donate_argnums=0).lower(state, image, label).compile()
         compile_s = time.perf_counter() - started
-        forward = forward.lower(params, statistics, image).compile()
+        still = forward.lower(params, statistics, image).compile()
     finally:
         convolution.conv2d = choose
     holder = {"state": state}
@@ -86,7 +82,7 @@ def ours(batch: int, form: str) -> dict[str, Any]:
 
     return {
         "train step": train,
-        "forward": lambda: jax.block_until_ready(forward(params, statistics, image)),
+        "forward": lambda: jax.block_until_ready(still(params, statistics, image)),
         "params": params,
         "compile_s": compile_s,
     }
@@ -132,9 +128,9 @@ def theirs(batch: int, params: dict[str, Any], threads: int, *, channels_last: b
             x = self.blocks(functional.relu(self.norm(self.conv(x))))
             return self.dense(x.mean((2, 3)))
 
-    network = Network()
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)
+    layout: Any = torch.channels_last if channels_last else torch.contiguous_format
+    network: Any = Network()
+    network.to(memory_format=layout)
     with torch.no_grad():
         kernels = {"conv.weight": "body/stem/conv/kernel"}
         for stage in range(3):
@@ -154,10 +150,10 @@ def theirs(batch: int, params: dict[str, Any], threads: int, *, channels_last: b
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM)
     pictures, labels = data(batch)
     image = torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
-    if channels_last:
-        image = image.contiguous(memory_format=torch.channels_last)
+    image = image.contiguous(memory_format=layout)
     label = torch.from_numpy(labels.astype(np.int64))
-    still = Network() if not channels_last else Network().to(memory_format=torch.channels_last)
+    still: Any = Network()
+    still.to(memory_format=layout)
     still.eval()
 
     def train():
@@ -212,7 +208,7 @@ def compare(batch: int, threads: int, repeats: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--repeats", type=int, default=15)

@@ -36,12 +36,13 @@ def pads(
     if isinstance(padding, int):
         return ((padding, padding), (padding, padding))
     if padding == "torch":
-        return ((kernel_size[0] // 2,) * 2, (kernel_size[1] // 2,) * 2)
+        tall, wide = kernel_size[0] // 2, kernel_size[1] // 2
+        return ((tall, tall), (wide, wide))
     if padding == "valid":
         return ((0, 0), (0, 0))
     if padding == "same":
-        top, left = lax.padtype_to_pads(size, kernel_size, strides, "SAME")
-        return (tuple(top), tuple(left))
+        (top, bottom), (left, right) = lax.padtype_to_pads(size, kernel_size, strides, "SAME")
+        return ((top, bottom), (left, right))
     if isinstance(padding, str):
         raise ValueError(
             f"unknown padding {padding!r}: use 'torch', 'same', 'valid', a number or two pairs"

@@ -18,11 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.core import ShapedArray
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from tlearn.bodies.convolution_forms import Geometry
+from tlearn.bodies.convolution_forms import Builtin, Geometry
 from tlearn.bodies.convolution_rules import choose
 
 forward_p = Primitive("tlearn_convolution")
@@ -55,7 +56,9 @@ def _compute(operation: str, cpu: bool, a: Array, b: Array, *, geometry: Geometr
         # CPUs have no fast half precision, and sums must not be kept in it.
         a, b = a.astype(jnp.float32), b.astype(jnp.float32)
     if a.shape[0] == 1:
-        apart = cpu and operation != "input_gradient" and geometry.kernel != (1, 1)
+        # XLA's own gradients need what it does at the top level only: never apart.
+        apart = cpu and cls is not Builtin and operation != "input_gradient"
+        apart = apart and geometry.kernel != (1, 1)
         y = (_apart(function) if apart else function)(a[0], b[0])[None]
     elif cpu:
         # One run after another: XLA turns a vmapped convolution into a grouped one, its slowest.
@@ -83,7 +86,7 @@ def _apart(function: Callable[[Array, Array], Array]) -> Callable[[Array, Array]
 def _define(primitive: Primitive, operation: str) -> None:
     @primitive.def_abstract_eval
     def _(a, b, *, geometry, form):
-        return jax.core.ShapedArray(_shape(operation, a, b, geometry), a.dtype)
+        return ShapedArray(_shape(operation, a, b, geometry), a.dtype)
 
     @functools.cache
     def compiled(geometry, form):

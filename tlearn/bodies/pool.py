@@ -3,6 +3,8 @@
 Shapes: b batch, h w pixels, c channels.
 """
 
+from typing import Any
+
 import flax.linen as nn
 from jax import Array
 from jaxtyping import Float
@@ -21,5 +23,7 @@ def max_pool(
         stride: Step between windows.
         padding: As in `tlearn.bodies.convolution.pads`.
     """
-    pairs = pads(padding, (size, size), (stride, stride), x.shape[1:3])
-    return nn.max_pool(x, (size, size), (stride, stride), pairs)
+    pairs = pads(padding, (size, size), (stride, stride), (x.shape[1], x.shape[2]))
+    # Flax declares names only, and takes pairs.
+    paired: Any = pairs
+    return nn.max_pool(x, (size, size), (stride, stride), paired)
