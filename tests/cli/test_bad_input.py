@@ -250,6 +250,17 @@ MISTAKES = {
         2,
         ["a pull needs a source"],
     ),
+    "a pull on nothing": (
+        FINETUNE + "--pull-strength 0.1 --freeze body",
+        1,
+        ["pulls nothing: no loaded layer of the body trains", "drop pull_strength"],
+    ),
+    "a run without its kind": (
+        "finetune --source {source} --data digits --out {new}",
+        1,
+        ["names no weights", "as in 'run:{source}'"],
+    ),
+    "devices below none": (FINETUNE + "--devices -1", 2, ["devices is -1; it must be at least 0"]),
     "more devices than there are": (
         FINETUNE + "--devices 64",
         1,
@@ -276,7 +287,8 @@ def test_a_mistake_is_told_and_loses_nothing(mistake, place, capsys):
     shown = capsys.readouterr()
     message = " ".join(shown.err.replace("│", " ").split())
     assert found == code, message
-    assert [part for part in parts if part not in message] == [], message
+    wanted = [part.format(**place) for part in parts]
+    assert [part for part in wanted if part not in message] == [], message
     assert "Traceback" not in message
     assert len(shown.err) < 2500
     assert everything(place) == before

@@ -56,6 +56,8 @@ def load(
     kind, colon, place = spec.partition(":")
     if not colon or kind not in _READERS or not place:
         close = nearest(kind, _READERS, 1) or list(_READERS)
+        if Path(spec).expanduser().is_dir():
+            close, place = ["run"], spec
         raise HubError(
             f"{quoted(spec)} names no weights: write KIND:PATH with a kind of {list(_READERS)}, "
             f"as in '{close[0]}:{place or (spec if not colon else 'PATH')}'"

@@ -36,11 +36,18 @@ def source_weights(
         weigh: Whether to compute the Fisher information; False leaves zeros, for shapes.
 
     Raises:
-        ValueError: If the pull needs a head, or data, that the source does not go with.
+        ValueError: If the pull needs a head, or data, that the source does not go with, or would
+            pull nothing.
     """
     form = config.strategy.pull
     if source is None or config.strategy.pull_strength == 0:
         return SourceWeights()
+    moving = {row.path for plan in rows for row in plan.rows if row.trainable}
+    if not any(path.startswith("body/") for path in moving - set(fresh)):
+        raise ValueError(
+            f"pull={form} of strength {config.strategy.pull_strength:g} pulls nothing: no loaded "
+            "layer of the body trains; free one (freeze), or drop pull_strength"
+        )
     # The loaded weights, so that a resized kernel is pulled to its resized source.
     own = {path: value for path, value in loaded.items() if path not in fresh}
     if form in FUNCTION_FORMS:

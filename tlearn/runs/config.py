@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -153,6 +154,28 @@ class TrainConfig:
     """Newest checkpoints to keep."""
 
 
+_AT_LEAST: dict[str, dict[str, int]] = {
+    "data": {"per_class": 0, "size": 0, "workers": 0},
+    "strategy": {"weight_decay": 0, "pull_strength": 0},
+    "optimizer": {"clip": 0},
+    "train": {
+        "batch_size": 1,
+        "accumulate": 1,
+        "views": 0,
+        "devices": 0,
+        "report_every": 1,
+        "checkpoint_every": 1,
+        "keep": 1,
+    },
+}
+_SHARES = (
+    ("head", "head_dropout"),
+    ("head", "smoothing"),
+    ("optimizer", "momentum"),
+    ("train", "ema"),
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A run: pre-training if there is no source, transfer if there is."""
@@ -174,24 +197,23 @@ class RunConfig:
 
     def __post_init__(self):
         problems = []
-        for name in ("per_class", "size", "workers"):
-            if getattr(self.data, name) < 0:
-                problems.append(f"{name} is {getattr(self.data, name)}; it must be at least 0")
-        for name in ("batch_size", "accumulate", "report_every", "checkpoint_every", "keep"):
-            if getattr(self.train, name) < 1:
-                problems.append(f"{name} is {getattr(self.train, name)}; it must be at least 1")
-        if not self.optimizer.rate > 0:
+        for group, limits in _AT_LEAST.items():
+            for name, least in limits.items():
+                value = getattr(getattr(self, group), name)
+                if not least <= value < math.inf:
+                    problems.append(f"{name} is {value}; it must be at least {least}")
+        for group, name in _SHARES:
+            value = getattr(getattr(self, group), name)
+            if not 0 <= value < 1:
+                problems.append(f"{name} is {value}; it must be in [0, 1)")
+        if not 0 < self.optimizer.rate < math.inf:
             problems.append(f"rate is {self.optimizer.rate}; it must be above 0")
-        if not 0 <= self.train.ema < 1:
-            problems.append(f"ema is {self.train.ema}; it must be in [0, 1)")
-        if not 0 <= self.head.head_dropout < 1:
-            problems.append(f"head_dropout is {self.head.head_dropout}; it must be in [0, 1)")
-        if self.strategy.pull_strength < 0:
-            problems.append(f"pull_strength is {self.strategy.pull_strength}; it must be >= 0")
         if self.strategy.pull == "fisher" and bool(self.strategy.pull_strength) != bool(
             self.strategy.fisher_data
         ):
             problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
+        if self.strategy.pull != "fisher" and self.strategy.fisher_data:
+            problems.append(f"fisher_data is for pull=fisher, and pull is {self.strategy.pull}")
         if self.head.head_weights == "source" and not self.source:
             problems.append("head_weights=source needs a source")
         if self.strategy.pull_strength > 0 and not self.source:
