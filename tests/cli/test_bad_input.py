@@ -125,6 +125,27 @@ MISTAKES = {
         1,
         ["stage_width", "stage_widths"],
     ),
+    "a setting of another kind": (
+        "pretrain --data digits --out {new} --settings stage_blocks=1 stage_widths=8,",
+        1,
+        ["settings stage_blocks=1 stage_widths=8, do not fit resnet20", "one of several as 8,"],
+    ),
+    "a single class": (
+        "finetune --source run:{source} --data digits --classes 5 --out {new}",
+        1,
+        ["one class (5) leaves nothing to tell apart"],
+    ),
+    "a pull's schedule that is none": (
+        FINETUNE + "--pull-strength 1 --pull-schedule cosin",
+        1,
+        ["no schedule 'cosin'", "cosine"],
+    ),
+    "a way that a pull has not": (
+        FINETUNE + "--pull-strength 1 --pull features --pull-way proximal",
+        1,
+        ["pull=features acts as a loss", "pull_way=proximal", "use pull=l2sp"],
+    ),
+    "a size that is a slip": (FINETUNE + "--size 300000", 2, ["size is 300000", "at most 4096"]),
     "an unknown schedule": (FINETUNE + "--schedule cosin", 1, ["cosin", "cosine"]),
     "a length in no unit": (FINETUNE + "--length 10", 1, ["'10'", "ep"]),
     "too short for its stages": (

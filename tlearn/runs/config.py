@@ -154,6 +154,8 @@ class TrainConfig:
     """Newest checkpoints to keep."""
 
 
+LARGEST_SIZE = 4096
+"""More pixels a side than this are a slip of the keyboard, and would fill the memory."""
 _AT_LEAST: dict[str, dict[str, int]] = {
     "data": {"per_class": 0, "size": 0, "workers": 0},
     "strategy": {"weight_decay": 0, "pull_strength": 0},
@@ -202,6 +204,8 @@ class RunConfig:
                 value = getattr(getattr(self, group), name)
                 if not least <= value < math.inf:
                     problems.append(f"{name} is {value}; it must be at least {least}")
+        if self.data.size > LARGEST_SIZE:
+            problems.append(f"size is {self.data.size}; it must be at most {LARGEST_SIZE}")
         for group, name in _SHARES:
             value = getattr(getattr(self, group), name)
             if not 0 <= value < 1:

@@ -49,7 +49,14 @@ def make_model(config: RunConfig, task: ImageTask, source: hub.Source | None) ->
     else:
         own = dict(read_setting(text) for text in config.body.settings)
         changes |= {"in_channels": task.facts.channels}
-        body = bodies.create(config.body.body, **(changes | own))
+        try:
+            body = bodies.create(config.body.body, **(changes | own))
+        except TypeError as error:
+            given = " ".join(config.body.settings)
+            raise ValueError(
+                f"settings {given} do not fit {config.body.body}: {error}; "
+                "write numbers as 8, several as 8,16 and one of several as 8,"
+            ) from error
     return Model(body, _make_head(config, task, source))
 
 
@@ -105,7 +112,12 @@ def _literal(text: str) -> Any:
 
 
 def make_strategy(config: StrategyConfig) -> Strategy:
-    """The strategy of a config."""
+    """The strategy of a config.
+
+    Raises:
+        ValueError: If it cannot be carried out; names all reasons.
+    """
+    parse(config.pull_schedule)  # Nothing else reads it before the first step.
     freeze: Any = config.freeze
     if "=" in config.freeze:
         freeze = tuple(_freeze_rule(rule) for rule in config.freeze.split(";") if rule)
@@ -147,9 +159,19 @@ def _freeze_rule(text: str) -> tuple[str, bool]:
 
 
 def make_function_pull(config: StrategyConfig) -> FunctionPull | None:
-    """The pull in function space of a config, if it asks for one."""
+    """The pull in function space of a config, if it asks for one.
+
+    Raises:
+        ValueError: If it also asks for what only pulls on parameters have.
+    """
     if config.pull not in FUNCTION_FORMS or config.pull_strength == 0:
         return None
+    if (config.pull_way, config.pull_schedule) != ("loss", "constant"):
+        raise ValueError(
+            f"pull={config.pull} acts as a loss of constant strength; pull_way="
+            f"{config.pull_way} and pull_schedule={config.pull_schedule} are for pulls on "
+            "parameters: leave them out, or use pull=l2sp"
+        )
     return FunctionPull(form=config.pull, strength=config.pull_strength)  # pyright: ignore[reportArgumentType] # narrowed by the line above
 
 

@@ -144,6 +144,10 @@ def image_classification(
         train = per_class(train, examples_per_class, seed)
     test = part(test_split) if test_split else None
     names = tuple(train.label_names)
+    if len(names) < 2:
+        raise DataError(
+            f"{spec} with one class ({names[0]}) leaves nothing to tell apart; name two"
+        )
     held, test = (None if other is None else _aligned(other, names) for other in (held, test))
     shared = 0 if test is None else len(overlap(train, test))
     if test is not None and shared > len(test) * LARGEST_OVERLAP:
