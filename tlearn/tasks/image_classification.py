@@ -146,7 +146,7 @@ def image_classification(
     names = tuple(train.label_names)
     if len(names) < 2:
         raise DataError(
-            f"{spec} with one class ({names[0]}) leaves nothing to tell apart; name two"
+            f"{spec} with one class ({', '.join(names)}) leaves nothing to tell apart; name two"
         )
     held, test = (None if other is None else _aligned(other, names) for other in (held, test))
     shared = 0 if test is None else len(overlap(train, test))
