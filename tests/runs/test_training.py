@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -263,3 +265,12 @@ def test_a_taken_folder_is_refused_before_anything_is_read(plain, tmp_path):
     with pytest.raises(RunFolderError, match="already holds a run; resume it"):
         start(missing, plain.folder)
     assert sorted((p, p.stat().st_mtime_ns) for p in plain.folder.rglob("*")) == before
+
+
+def test_nothing_drags_torch_in(tmp_path):
+    pytest.importorskip("torch")
+    code = (
+        "import sys; from pathlib import Path; from tlearn.runs.writers import TensorBoard; "
+        f"TensorBoard(Path({str(tmp_path)!r})).close(); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
