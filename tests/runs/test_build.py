@@ -1,5 +1,7 @@
 """From a config to the parts of a run: what each field becomes, before anything is trained."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from small_runs import BODY, NEW, config
 
 from tlearn import hub
 from tlearn.model import initialise
-from tlearn.runs.build import build
+from tlearn.runs.build import FOLDED, build
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, StrategyConfig, TrainConfig
 from tlearn.runs.config import replace as change
 from tlearn.runs.parts import make_optimizer, make_strategy, read_setting, training_steps
@@ -164,3 +166,19 @@ def test_examples_per_class_follow_the_seed(digits_run):
     assert len(one.task.train) == 20
     assert one.digests["data train"] == same.digests["data train"]
     assert one.digests["data train"] != other.digests["data train"]
+
+
+def test_folded_normalisation_is_warned_of_where_it_would_wake(tmp_path, digits_run):
+    loaded = hub.load(f"run:{digits_run}")
+    still = {path: np.zeros_like(v) for path, v in loaded.collections.items()}
+    folder = tmp_path / "folded"
+    hub.save_model(folder, dataclasses.replace(loaded, collections=still))
+    said: list[str] = []
+    base = RunConfig(data=DataConfig(data="digits"), source=f"run:{folder}")
+    build(base, said.append, draw=False)
+    assert FOLDED in said
+    said.clear()
+    build(change(base, norms="eval"), said.append, draw=False)
+    build(change(base, freeze="body"), said.append, draw=False)
+    build(change(base, source=f"run:{digits_run}"), said.append, draw=False)
+    assert FOLDED not in said

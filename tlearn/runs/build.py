@@ -34,6 +34,10 @@ from tlearn.transfer.plan import Plan, fresh_patterns, plans
 from tlearn.transfer.strategy import Strategy
 
 Say = Callable[[str], None]
+FOLDED = (
+    "warning: the source's BatchNorm is folded into its convolutions (all running means are 0). In "
+    "training mode it would normalise by the batch again, as the source never did: say --norms eval"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,6 +123,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         fresh = frozenset(report.paths("fresh")) & frozenset(params)
         say(str(report))
     rows = plans(params, strategy, layers=layers, fresh=fresh)
+    if source is not None and _renormalises(source, rows):
+        say(FOLDED)
     recipe = Recipe(
         optimizer=make_optimizer(config),
         accumulate=config.train.accumulate,
@@ -174,6 +180,13 @@ def _picture(task: ImageTask) -> jax.ShapeDtypeStruct:
 
 def _zeros(flat: FlatParams) -> FlatParams:
     return {path: np.zeros(value.shape, value.dtype) for path, value in flat.items()}
+
+
+def _renormalises(source: hub.Source, rows: tuple[Plan, ...]) -> bool:
+    """Whether BatchNorm that was folded away would come back to life in training mode."""
+    means = [v for path, v in source.collections.items() if path.endswith("/mean")]
+    folded = bool(means) and not any(np.asarray(mean).any() for mean in means)
+    return folded and any(plan.train_layers - {"head"} for plan in rows)
 
 
 def _check_devices(config: RunConfig) -> None:
