@@ -1,10 +1,21 @@
 """Every form of a convolution on the shapes tlearn meets, beside torch where it is installed.
 
 Per shape and operation (forward, kernel gradient, input gradient): median milliseconds of each
-form, and how many times longer XLA's built-in one and torch took. Then both gradients inside a loop
-and with a kernel per run under vmap, where the built-in ones are at their worst.
+form, of CPU time on one thread (others on the machine disturb it least), by the wall on more; and
+how many times longer XLA's built-in form and torch took. Then both gradients inside a loop and with
+a kernel per run under vmap, where the built-in ones are at their worst.
 
-    python experiments/bench/convolution.py [--threads 1] [--json PATH] [--only mobilenet]
+Tried as well and left out (one core, CPU time, 2026-11):
+- several columns of outputs side by side as channels: 1.4 times faster for 16 channels and 2 times
+  for 8, but with a third to all of the operations more, and a step has to cost what it counts;
+- one row of kernel positions at a time, alone or in blocks of columns: 1.5 to 5 times slower;
+- the whole map as one matrix (Toeplitz): 4 to 15 times slower above 4x4, even at 2x2;
+- depthwise kernel gradients as sums over pictures, as rows of sums, as products with ones: 2 to 6
+  times slower than one pass with as many sums as kernel positions;
+- transposes in pieces or in two steps for the kernel gradient: no faster. What did matter was where
+  they are compiled: fused with what precedes them they took up to 30 % of a training step.
+
+    python experiments/bench/convolution.py [--threads 2] [--json PATH] [--only mobilenet]
 """
 
 import argparse
@@ -84,7 +95,7 @@ def apart(name: str, threads: int, repeats: int) -> list[dict[str, Any]]:
     import jax
     import numpy as np
 
-    shape = SHAPES[name]
+    shape, clock = SHAPES[name], "cpu" if threads == 1 else "wall"
     grouped = shape[-1] > 1
     forms = [f for f in FORMS if not (grouped and f in ("canonical", "patches"))]
     compiled = {form: operations(shape, form) for form in forms}
@@ -104,19 +115,20 @@ def apart(name: str, threads: int, repeats: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "shape": name,
+                "clock": clock,
                 "sizes": shape,
                 "operation": operation,
                 "ms": {side: median_ms(t) for side, t in times.items()},
                 "cpu_ms": {side: median_ms(t, "cpu") for side, t in times.items()},
-                "builtin_over_auto": ratio(times["builtin"], times["auto"], "wall"),
-                "torch_over_auto": ratio(times["torch"], times["auto"], "wall") if others else None,
+                "builtin_over_auto": ratio(times["builtin"], times["auto"], clock),
+                "torch_over_auto": ratio(times["torch"], times["auto"], clock) if others else None,
                 "largest_difference": float(max(errors)),
             }
         )
     return rows
 
 
-def transformed(name: str, repeats: int) -> list[dict[str, Any]]:
+def transformed(name: str, threads: int, repeats: int) -> list[dict[str, Any]]:
     """Forward and backward inside a loop, and with a kernel per run under vmap."""
     import jax
     import jax.numpy as jnp
@@ -124,6 +136,7 @@ def transformed(name: str, repeats: int) -> list[dict[str, Any]]:
     from tlearn.bodies import conv2d
 
     batch, size, channels, features, stride, area, groups = SHAPES[name]
+    clock = "cpu" if threads == 1 else "wall"
     x = jax.random.normal(jax.random.key(0), (RUNS, batch, size, size, channels))
     shape = (RUNS, area, area, channels // groups, features)
     kernel = jax.random.normal(jax.random.key(1), shape)
@@ -145,10 +158,11 @@ def transformed(name: str, repeats: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "shape": name,
+                "clock": clock,
                 "operation": f"both gradients, {RUNS} runs in {where}",
                 "ms": {side: median_ms(t) for side, t in times.items()},
                 "cpu_ms": {side: median_ms(t, "cpu") for side, t in times.items()},
-                "builtin_over_auto": ratio(times["builtin"], times["auto"], "wall"),
+                "builtin_over_auto": ratio(times["builtin"], times["auto"], clock),
                 "torch_over_auto": None,
             }
         )
@@ -163,8 +177,8 @@ def _mapped(function):
 
 def show(row: dict[str, Any]) -> None:
     """Prints a row."""
-    columns = [*FORMS, "torch"]
-    cells = "".join(f"{row['ms'][c]:10.2f}" if c in row["ms"] else f"{'-':>10}" for c in columns)
+    columns, ms = [*FORMS, "torch"], row["cpu_ms" if row["clock"] == "cpu" else "ms"]
+    cells = "".join(f"{ms[c]:10.2f}" if c in ms else f"{'-':>10}" for c in columns)
     peer = row["torch_over_auto"]
     against = f"{peer:8.2f}" if peer else f"{'-':>8}"
     label = f"{row['shape']}: {row['operation']}"
@@ -174,7 +188,7 @@ def show(row: dict[str, Any]) -> None:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="shapes whose name contains this")
     parser.add_argument("--json", type=Path)
@@ -187,7 +201,7 @@ def main() -> None:
     for name in SHAPES:
         if args.only in name:
             found = apart(name, args.threads, args.repeats)
-            found += transformed(name, args.repeats) if name in IN_A_LOOP else []
+            found += transformed(name, args.threads, args.repeats) if name in IN_A_LOOP else []
             for row in found:
                 show(row)
             rows += found

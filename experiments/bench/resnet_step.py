@@ -3,9 +3,11 @@
 Both sides start from the same weights, compute the same loss (checked) and take the same SGD step
 with momentum; both run in this process with the same allocator settings, in turn. Ratios are
 torch's time over tlearn's: above 1 tlearn is faster. Torch runs eagerly, in its default layout and
-with channels last; the faster of the two is what ratios are taken against.
+with channels last; the faster of the two is what ratios are taken against. One thread is the default
+because two on a busy machine of two cores measure the neighbours: torch's threads wait for each
+other.
 
-    python experiments/bench/resnet_step.py [--threads 1] [--batch 32 128] [--json PATH]
+    python experiments/bench/resnet_step.py [--threads 2] [--batch 32 128] [--json PATH]
 """
 
 import argparse
@@ -209,7 +211,7 @@ def compare(batch: int, threads: int, repeats: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", type=Path)

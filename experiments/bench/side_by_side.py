@@ -29,12 +29,19 @@ def settle(threads: int) -> None:
 def alternate(
     sides: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Runs every side once to warm up, then all of them in turn; seconds by wall and by CPU."""
+    """Runs every side once to warm up, then all of them in turn; seconds by wall and by CPU.
+
+    Each turn starts with another side, and each side after a pause and a run that does not count:
+    one side's threads go on spinning for a while, and would be the next one's burden.
+    """
     for run in sides.values():
         run()
     times: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in sides}
-    for _ in range(repeats):
-        for name, run in sides.items():
+    for turn in range(repeats):
+        first = turn % len(sides)
+        for name, run in [*sides.items()][first:] + [*sides.items()][:first]:
+            time.sleep(0.005)
+            run()
             wall, cpu = time.perf_counter(), time.process_time()
             run()
             times[name]["wall"].append(time.perf_counter() - wall)

@@ -39,13 +39,14 @@ def _measured(operation: str, geometry: Geometry, channels: int, features: int) 
         return "patches"
     # XLA swaps the operands of a convolution whose kernel is larger than its input, out of the
     # layout that its fast path wants.
+    few = channels * area <= 32
     if operation == "forward":
         if channels == 1:
             return "taps"
         tiny = area > geometry.size[0] * geometry.size[1]
-        return "patches" if tiny or channels * area <= 32 else "canonical"
+        return "patches" if tiny or few else "canonical"
     if operation == "kernel_gradient":
         return "canonical"
     tiny = area > geometry.out[0] * geometry.out[1]
     strided = max(geometry.strides) > 1 and area <= 9
-    return "patches" if tiny or strided else "canonical"
+    return "patches" if tiny or strided or few else "canonical"
