@@ -55,6 +55,7 @@ class Built:
         fresh: Paths of the parameters that are not the source's.
         report: What became of the source's weights; None without a source.
         digests: Fingerprints of source and data, to notice that they changed.
+        licence: The source's licence, which what is trained from it inherits; None if unknown.
     """
 
     config: RunConfig
@@ -67,6 +68,7 @@ class Built:
     fresh: frozenset[str]
     report: hub.Report | None
     digests: dict[str, str]
+    licence: str | None = None
 
     def train_batches(self, state: State, folder: Path) -> Batches:
         """The training batches; where features are computed once, this is when they are.
@@ -170,6 +172,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         fresh=fresh,
         report=report,
         digests=digests,
+        licence=None if source is None else source.provenance.get("licence"),
     )
 
 

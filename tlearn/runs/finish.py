@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tlearn import hub
@@ -17,7 +18,9 @@ from tlearn.runs.folder import RunFolder
 from tlearn.runs.summary import write_summary
 from tlearn.runs.writers import read_metrics
 from tlearn.train.evaluate import Evaluation
+from tlearn.train.schedules import parse
 from tlearn.train.state import State
+from tlearn.transfer.pull import total_pull
 
 
 def finish(
@@ -53,10 +56,27 @@ def finish(
         validation=after.validation,
         test=test,
         step=after.step,
+        pull=pull_in_all(built),
         wall_s=wall_s,
         command=_command(sys.argv[1:]),
     )
     return after.validation, test
+
+
+def pull_in_all(built: Built) -> float | None:
+    """Σ η·λ over the updates, of the parameter pulled hardest: what makes two pulls comparable."""
+    config, line = built.config, built.program.timeline
+    strength = config.strategy.pull_strength
+    if strength == 0:
+        return None
+    optimizer, total = built.program.recipe.optimizer, line.steps // config.train.accumulate
+    updates = jnp.arange(total)
+    courses = [optimizer.schedule, parse(config.strategy.pull_schedule)]
+    rate, course = (jax.vmap(lambda u, c=c: c.multiplier(u, total))(updates) for c in courses)
+    hardest = [max(row.rate * row.pull for row in p.rows if row.trainable) for p in built.plans]
+    stages = [line.stage(u * config.train.accumulate) for u in range(total)]
+    rates = np.asarray(rate) * [hardest[stage] for stage in stages] * optimizer.rate
+    return total_pull(rates, strength * np.asarray(course))
 
 
 def as_source(built: Built, state: State) -> hub.Source:
@@ -74,6 +94,7 @@ def as_source(built: Built, state: State) -> hub.Source:
             "from": built.config.source or "fresh weights",
             "source_digests": dict(built.report.digests) if built.report is not None else {},
             "data": built.digests,
+            "licence": built.licence,
             "config": json.loads(json.dumps(to_json(built.config))),
         },
     )

@@ -24,6 +24,7 @@ def write_summary(
     validation: Evaluation | None,
     test: Evaluation | None,
     step: int,
+    pull: float | None,
     wall_s: float,
     command: str,
 ) -> None:
@@ -37,6 +38,7 @@ def write_summary(
         validation: The last validation.
         test: The test figures, read once.
         step: The last one.
+        pull: Σ η·λ over the updates; None without a pull.
         wall_s: Seconds this process spent.
         command: What was typed.
     """
@@ -46,6 +48,9 @@ def write_summary(
         if found is not None:
             lines.append(f"- {name}: {found}")
             results[name.split()[0]] = found.metrics | {"count": found.count}
+    if pull is not None:
+        lines.append(f"- total pull toward the source, Σ η·λ: {pull:.4g}")
+        results["pull"] = pull
     lines.append(f"- wall time of the last process: {wall_s:.1f} s")
     lines += ["", "## Data", "", *(f"- {line}" for line in str(task).splitlines()), ""]
     lines += ["## Plan", ""]

@@ -290,7 +290,10 @@ def prox(
     return new
 
 
-def total_pull(rates: Sequence[float] | Array, strengths: Sequence[float] | Array | float) -> float:
+def total_pull(
+    rates: Sequence[float] | np.ndarray | Array,
+    strengths: Sequence[float] | np.ndarray | Array | float,
+) -> float:
     """Sums η_t · λ_t over the updates of a training: the figure that makes pulls comparable.
 
     Args:
