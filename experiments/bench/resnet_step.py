@@ -3,9 +3,8 @@
 Both sides start from the same weights, compute the same loss (checked) and take the same SGD step
 with momentum; both run in this process with the same allocator settings, in turn. Ratios are
 torch's time over tlearn's: above 1 tlearn is faster. Torch runs eagerly, in its default layout and
-with channels last; the faster of the two is what ratios are taken against. One thread is the default
-because two on a busy machine of two cores measure the neighbours: torch's threads wait for each
-other.
+with channels last; the faster of the two is what ratios are taken against. One thread is the
+default: on a busy machine of two cores two threads measure the neighbours.
 
     python experiments/bench/resnet_step.py [--threads 2] [--batch 32 128] [--json PATH]
 """

@@ -146,6 +146,23 @@ def test_gradients_stay_in_the_plain_layout_inside_a_loop():
     assert not layouts("builtin") <= {"b01f_01io->b01f"}
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the rules are a CPU's")
+def test_what_precedes_a_convolution_is_not_computed_again_in_its_transposes():
+    """Tried with the break: the kernel's gradient compiled in line."""
+    x, k = jnp.ones((4, 8, 8, 16)), jnp.ones((3, 3, 16, 16)) * 0.01
+
+    def value(k):
+        scale = jnp.arange(16.0).reshape(1, 1, 1, 16) + k[0, 0, 0, 0]
+        chain = jax.nn.relu(conv2d(x, k) * scale) + x
+        return jnp.square(conv2d(chain, k)).mean()
+
+    program = jax.jit(jax.grad(value)).lower(k).compile().as_text()
+    copies = re.findall(r"^ *(?:ROOT )?%\S*transpose\S* = \S+ fusion\((.*?)\)", program, re.M)
+    assert copies
+    # A copy in another order has one operand: the array itself.
+    assert [operands for operands in copies if operands.count("%") != 1] == []
+
+
 def test_rules_choose_by_platform_and_shape():
     plain = Geometry((1, 1), ((1, 1), (1, 1)), 1, (32, 32), (3, 3))
     depthwise = Geometry((1, 1), ((1, 1), (1, 1)), 8, (32, 32), (3, 3))
