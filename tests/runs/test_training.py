@@ -278,8 +278,8 @@ def test_nothing_drags_torch_in(tmp_path):
 
 def test_the_report_tells_the_total_pull(digits_run, tmp_path):
     changes = {"pull_strength": 0.25, "layer_decay": 0.5, "schedule": "constant", "rate": 0.02}
-    pulled = transfer(digits_run, tmp_path / "pulled", **changes)
-    results = json.loads((pulled / "report" / "results.json").read_text())
+    transfer(digits_run, tmp_path / "pulled", **changes)
+    found = results(tmp_path / "pulled")
     # The top layer is pulled hardest: its rate is half the head's.
-    assert results["pull"] == pytest.approx(results["step"] * 0.02 * 0.5 * 0.25, rel=1e-5)
-    assert "Σ η·λ" in (pulled / "report.html").read_text()
+    assert found["pull"] == pytest.approx(found["step"] * 0.02 * 0.5 * 0.25, rel=1e-5)
+    assert "Σ η·λ" in (tmp_path / "pulled" / "report.html").read_text()
