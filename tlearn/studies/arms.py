@@ -167,7 +167,10 @@ def run_cell(
             ),
         )
         bench._steps[plans_key] = make_step(
-            model, whole, Classification(_classes(bench.model)), Recipe(optimizer=setting.optimizer)
+            model,
+            whole,
+            Classification(_classes(bench.model)),
+            Recipe(optimizer=setting.optimizer, share_pull=bool(anchor)),
         )
     step = bench._steps[plans_key]
     source = SourceWeights(params={p: v for p, v in anchor.items() if p in rows.trainable})

@@ -36,6 +36,9 @@ class Recipe:
             batches weigh by their examples.
         ema: Decay of averaged weights per update (Polyak & Juditsky 1992); None for none.
         function_pull: A pull in function space beside the plan's pull on parameters.
+        share_pull: Compile the pull in even where the plan's strength is 0, so that runs with and
+            without one share a step. A plan of strength 0 otherwise compiles to exactly the step
+            without a pull; a shared step with λ = 0 equals it to the compiler's last rounding.
         source_head: The source's head, for a function pull on logits.
     """
 
@@ -44,6 +47,7 @@ class Recipe:
     ema: float | None = None
     function_pull: FunctionPull | None = None
     source_head: nn.Module | None = None
+    share_pull: bool = False
 
     def __post_init__(self):
         if self.accumulate < 1:
@@ -82,7 +86,7 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
             gradients = {path: before[path] + g for path, g in gradients.items()}
             count = state.gathered["count"] + count
         due = (state.step + 1) % recipe.accumulate == 0
-        pulled = _pulled(plan, source)
+        pulled = _pulled(plan, source, recipe)
         new, report = _update(state, plan.pull, pulled, recipe, gradients, count, source)
         finite = state.sound & jnp.isfinite(sums.loss) & jnp.isfinite(report["gradient_norm"])
         if recipe.accumulate > 1:
@@ -160,16 +164,13 @@ def _forward(
     return sums, collections, extra
 
 
-def _pulled(plan: Plan, source: SourceWeights) -> tuple[str, ...]:
-    """What is pulled: what the plan says, if source weights are there to pull to.
-
-    A source given to a plan of strength 0 is pulled to with λ = 0, which moves nothing: so runs
-    with and without a pull share a compiled step.
+def _pulled(plan: Plan, source: SourceWeights, recipe: Recipe) -> tuple[str, ...]:
+    """What is pulled: what the plan says, if it pulls at all or the recipe shares the step.
 
     Raises:
-        ValueError: If the plan pulls and the source lacks weights.
+        ValueError: If the source lacks weights to pull to.
     """
-    if plan.pull.strength == 0 and not source.params:
+    if plan.pull.strength == 0 and not recipe.share_pull:
         return ()
     absent = [path for path in plan.pulled if path not in source.params]
     if absent:
