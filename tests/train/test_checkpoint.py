@@ -530,11 +530,17 @@ def test_ten_kills_at_random_times_never_leave_half_a_checkpoint(tmp_path):
     context.set_forkserver_preload(["orbax.checkpoint", __name__])
     rng = random.Random(7)
     reached = []
-    for _ in range(10):
+    for number in range(10):
         started = context.Event()
         process = context.Process(target=_save_for_ever, args=(str(tmp_path), started), daemon=True)
         process.start()
         assert started.wait(60)
+        # Every other child is killed after a checkpoint of its own, however slow the machine is.
+        newest, patience = max(reached, default=-1), time.monotonic() + 60
+        while number % 2 and time.monotonic() < patience:
+            if max(Checkpoints(tmp_path).steps(), default=-1) > newest:
+                break
+            time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.4))
         process.kill()
         process.join()
@@ -550,7 +556,7 @@ def test_ten_kills_at_random_times_never_leave_half_a_checkpoint(tmp_path):
         assert said == []  # Rename is atomic: what has a number is whole.
         reached.append(step)
     assert reached == sorted(reached)
-    assert reached[-1] > 5
+    assert reached[-1] >= 4  # Five children at least left one each.
 
 
 def test_the_manifest_is_plain_json(tmp_path):
