@@ -314,5 +314,5 @@ def _protocol(bench: Any, data: Mapping[str, Any], seeds: Sequence[int]) -> list
         "Rates and pull strengths were chosen beforehand on the validation pictures with other "
         f"seeds; curves are on those {len(data['watch'][1])} validation pictures.",
         f"Figures are on {len(data['test'][1])} test pictures, read once, at the end of each run; "
-        "no choice was made on them.",
+        "no rate or strength was chosen on them.",
     ]
