@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from tlearn.bodies.features import Features
 from tlearn.params import FlatParams, flatten, unflatten
@@ -24,7 +24,7 @@ class Model(nn.Module):
     body: nn.Module
     head: nn.Module
 
-    def __call__(self, *inputs: Array, train: bool | frozenset[str] = False) -> Float[Array, "..."]:
+    def __call__(self, *inputs: Array, train: bool | frozenset[str] = False) -> Any:
         """Computes the head's outputs.
 
         Args:
@@ -38,9 +38,7 @@ class Model(nn.Module):
         """Computes the body's features alone."""
         return self.body(*inputs, train=train)
 
-    def both(
-        self, *inputs: Array, train: bool | frozenset[str] = False
-    ) -> tuple[Features, Float[Array, "..."]]:
+    def both(self, *inputs: Array, train: bool | frozenset[str] = False) -> tuple[Features, Any]:
         """Computes features and outputs in one pass, for pulls in function space."""
         features = self.body(*inputs, train=train)
         return features, self.head(

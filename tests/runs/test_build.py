@@ -110,7 +110,7 @@ def test_a_source_brings_body_facts_and_weights(digits_run):
 def test_what_is_fresh_is_drawn_as_the_whole_model_would_be(digits_run):
     key = stream(jax.random.key(0), "init")
     built = build(config(digits_run, fresh="top:1", head_init="scaled"))
-    drawn, statistics = initialise(built.model, key, built.picture)
+    drawn, statistics = initialise(built.model, key, *built.inputs)
     state = built.start()
     assert {path.split("/")[0] for path in built.fresh} == {"body", "head"}
     for path in built.fresh:

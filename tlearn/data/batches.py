@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -19,6 +19,15 @@ from tlearn.data.pipeline import Pipeline
 from tlearn.data.streams import permutation, stream
 
 Batch = dict[str, np.ndarray]
+
+
+@runtime_checkable
+class MakesBatches(Protocol):
+    """Anything that makes the batch of a step, the same one every time."""
+
+    def at(self, step: int) -> Batch:
+        """Makes the batch of a step."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,6 +101,24 @@ class Batches:
         count = len(self.dataset)
         return _order(self.seed, epoch, count) if self.shuffle else np.arange(count)
 
+    @property
+    def preparation(self) -> str:
+        """What is done to an example, as text."""
+        return repr(self.pipeline)
+
+    def rows(self, step: int) -> Int64[np.ndarray, " b"]:
+        """Places of a batch's examples in the dataset, -1 where a row only fills it."""
+        chosen, rows = self._chosen(step)
+        return np.where(rows < len(chosen), chosen[rows % len(chosen)], -1).astype(np.int64)
+
+    def _chosen(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The global batch's examples, and which of its rows are this host's block."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        start = position * self.batch_size
+        block = self.batch_size // self.host_count
+        rows = np.arange(self.host_index * block, (self.host_index + 1) * block)
+        return self.order(epoch)[start : start + self.batch_size], rows
+
     def at(self, step: int) -> Batch:
         """Makes the batch of a step (this host's block of it); the same one every time.
 
@@ -102,11 +129,8 @@ class Batches:
         if step < 0:
             raise DataError(f"step {step} is negative")
         epoch, position = divmod(step, self.steps_per_epoch)
-        start = position * self.batch_size
-        chosen = self.order(epoch)[start : start + self.batch_size]
+        chosen, rows = self._chosen(step)
         real = len(chosen)
-        block = self.batch_size // self.host_count
-        rows = np.arange(self.host_index * block, (self.host_index + 1) * block)
         where = f"epoch {epoch}, step {step}"
         if not self.mix:
             images, labels = self._read(chosen[rows % real], epoch, where)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlearn.data.batches import Batch, Batches
+from tlearn.data.batches import Batch, MakesBatches
 from tlearn.data.errors import DataError
 from tlearn.data.rate import Rate
 from tlearn.data.workers import make, pool
@@ -28,7 +28,7 @@ class Prefetch(Iterator[Any]):
 
     def __init__(
         self,
-        batches: Batches,
+        batches: MakesBatches,
         start: int,
         stop: int | None,
         *,
@@ -86,7 +86,7 @@ class Prefetch(Iterator[Any]):
 
 
 def prefetch(
-    batches: Batches,
+    batches: MakesBatches,
     start: int = 0,
     stop: int | None = None,
     *,

@@ -7,12 +7,12 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from tlearn.data.batches import Batch, Batches
+from tlearn.data.batches import Batch, MakesBatches
 
-_batches: Batches | None = None
+_batches: MakesBatches | None = None
 
 
-def pool(batches: Batches, count: int) -> ProcessPoolExecutor:
+def pool(batches: MakesBatches, count: int) -> ProcessPoolExecutor:
     """Starts worker processes that each hold a copy of the batches.
 
     They are started afresh rather than forked: a copy of a process with threads, as JAX has, may
@@ -33,7 +33,7 @@ def make(step: int) -> Batch:
     return _batches.at(step)
 
 
-def _start(batches: Batches) -> None:
+def _start(batches: MakesBatches) -> None:
     global _batches
     _batches = batches
     # Ctrl-C reaches every process of the terminal; only the parent decides what it means.

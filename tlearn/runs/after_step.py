@@ -108,14 +108,17 @@ class AfterStep:
 
     def evaluate(self, state: State, part: Dataset) -> Evaluation:
         """Evaluates on a part of the data, with averaged weights where they are kept."""
-        return evaluate(
+        task = self._built.task
+        found = evaluate(
             self._evaluate,
             averaged(state),
             state.collections,
-            self._built.task.eval_batches(part, self._eval_batch),
+            task.eval_batches(part, self._eval_batch),
             expected=len(part),
             place=self._place,
         )
+        more = task.metrics(found.predictions, found.labels)
+        return dataclasses.replace(found, metrics=found.metrics | more)
 
     def write(
         self,

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from tlearn import heads, hub
-from tlearn.data import Batches
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
-from tlearn.runs.once import check_once, feature_batches, once_program, store_features
+from tlearn.runs.once import FeatureBatches, check_once, once_program, store_features
 from tlearn.runs.parts import (
     make_function_pull,
     make_model,
@@ -25,7 +23,7 @@ from tlearn.runs.parts import (
     make_task,
     training_steps,
 )
-from tlearn.tasks import ImageTask
+from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream
 from tlearn.train.state import SourceWeights, State, init
@@ -59,7 +57,7 @@ class Built:
     """
 
     config: RunConfig
-    task: ImageTask
+    task: Task
     model: Model
     plans: tuple[Plan, ...]
     program: Program
@@ -70,7 +68,7 @@ class Built:
     digests: dict[str, str]
     licence: str | None = None
 
-    def train_batches(self, state: State, folder: Path) -> Batches:
+    def train_batches(self, state: State, folder: Path) -> TaskBatches:
         """The training batches; where features are computed once, this is when they are.
 
         Args:
@@ -84,12 +82,12 @@ class Built:
         store = store_features(
             self.model, state.params, state.collections, batches, folder, train.views
         )
-        return feature_batches(batches, store)
+        return FeatureBatches(batches, store)
 
     @property
-    def picture(self) -> jax.ShapeDtypeStruct:
-        """Shape of a batch of one picture as the body takes it."""
-        return _picture(self.task)
+    def inputs(self) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """Shapes of a batch of one as the body takes it."""
+        return _inputs(self.model, self.task)
 
 
 def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True) -> Built:
@@ -113,9 +111,9 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     strategy = make_strategy(config.strategy)
     layers = model.body.layer_names
     patterns = _fresh_patterns(config, strategy, layers)
-    params, collections = map(_zeros, shapes(model, _picture(task)))
+    params, collections = map(_zeros, shapes(model, *_inputs(model, task)))
     if draw:
-        drawn = _draw(model, stream(seed, "init"), _picture(task), patterns)
+        drawn = _draw(model, stream(seed, "init"), _inputs(model, task), patterns)
         params, collections = (
             {p: drawn.get(p, v) for p, v in f.items()} for f in (params, collections)
         )
@@ -176,9 +174,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     )
 
 
-def _picture(task: ImageTask) -> jax.ShapeDtypeStruct:
-    facts = task.facts
-    return jax.ShapeDtypeStruct((1, facts.size, facts.size, facts.channels), jnp.float32)
+def _inputs(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
+    return tuple(task.example[name] for name in model.body.inputs)
 
 
 def _zeros(flat: FlatParams) -> FlatParams:
@@ -222,12 +219,15 @@ def _fresh_patterns(
 
 
 def _draw(
-    model: Model, key: Array, picture: jax.ShapeDtypeStruct, patterns: tuple[str, ...]
+    model: Model,
+    key: Array,
+    inputs: tuple[jax.ShapeDtypeStruct, ...],
+    patterns: tuple[str, ...],
 ) -> FlatParams:
     """Draws the parameters and statistics that match a pattern, and only those."""
 
     def draw(key: Array) -> FlatParams:
-        params, collections = initialise(model, key, picture)
+        params, collections = initialise(model, key, *inputs)
         return {
             path: value
             for path, value in {**params, **collections}.items()

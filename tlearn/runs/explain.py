@@ -25,7 +25,7 @@ def explain(config: RunConfig) -> str:
     """
     said: list[str] = []
     built = build(config, said.append, draw=False)
-    params, _ = shapes(built.model, built.picture)
+    params, _ = shapes(built.model, *built.inputs)
     layers = built.model.body.layer_names
     everything = plan(params, Strategy(), layers=layers, fresh=built.fresh)
     plain = dataclasses.replace(built.program.recipe, function_pull=None)
@@ -58,7 +58,7 @@ def _cost(built: Built, rows: Plan, whole: float) -> str:
 
 def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) -> float:
     """FLOPs of one step under a plan, as XLA counts them before compiling."""
-    params, collections = shapes(built.model, built.picture)
+    params, collections = shapes(built.model, *built.inputs)
     size = built.config.train.batch_size
 
     def begin() -> State:
@@ -74,9 +74,8 @@ def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) 
         )
 
     batch = {
-        "image": jax.ShapeDtypeStruct((size, *built.picture.shape[1:]), jnp.float32),
-        "label": jax.ShapeDtypeStruct((size,), jnp.int32),
-        "mask": jax.ShapeDtypeStruct((size,), jnp.float32),
+        name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype)
+        for name, one in built.task.example.items()
     }
     step = make_step(built.model, rows, built.task.objective, recipe)
     lowered = jax.jit(step).lower(jax.eval_shape(begin), batch, source)

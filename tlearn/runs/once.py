@@ -1,7 +1,6 @@
 """Features once: a run whose body is frozen computes its features a single time."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn.bodies.cached import Cached
-from tlearn.data import Batches
-from tlearn.data.batches import Batch
+from tlearn.data import Dataset
 from tlearn.model import Model, variables
 from tlearn.params import digest
 from tlearn.runs.config import RunConfig
+from tlearn.tasks import TaskBatches
 from tlearn.train.loop import Program
+from tlearn.train.step import inputs
 from tlearn.transfer.feature_store import FeatureStore
 from tlearn.transfer.features import extract
 from tlearn.transfer.plan import Plan
@@ -54,9 +54,9 @@ def once_program(program: Program) -> Program:
 
 
 def store_features(
-    model: Model, params: Any, collections: Any, batches: Batches, folder: Path, views: int
+    model: Model, params: Any, collections: Any, batches: TaskBatches, folder: Path, views: int
 ) -> FeatureStore:
-    """Runs the body once over the training pictures, or reopens what an earlier process stored.
+    """Runs the body once over the training examples, or reopens what an earlier process stored.
 
     Args:
         model: Body and head.
@@ -64,60 +64,80 @@ def store_features(
         collections: Statistics by path.
         batches: The training batches; view v is what epoch v draws.
         folder: The run's folder.
-        views: Draws to store where the pictures are augmented; 0 for none.
+        views: Draws to store where the examples are augmented; 0 for none.
     """
     body = {path: value for path, value in params.items() if path.startswith("body/")}
     tree = variables(params, collections)
 
     @jax.jit
-    def pooled(image: Any) -> Any:
-        features: Any = model.apply(tree, image, train=False, method="features")
+    def pooled(*inputs: Any) -> Any:
+        features: Any = model.apply(tree, *inputs, train=False, method="features")
         return features.pooled
 
     return extract(
-        lambda batch: pooled(jnp.array(batch["image"])),
+        lambda batch: pooled(*map(jnp.array, inputs(model, batch))),
         batches,
         folder / FOLDER,
         examples=len(batches.dataset),
         weights=digest({**body, **collections}),
-        preprocessing=repr(batches.pipeline),
+        preprocessing=batches.preparation,
         data=batches.dataset.digest,
         views=views or None,
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FeatureBatches(Batches):
-    """The batches of pictures, features in place of pictures; same order, mask and padding."""
+class FeatureBatches:
+    """The batches of a task, features in place of examples; same order, mask and padding.
 
+    Attributes:
+        batches: The task's own.
+        store: Features of all its examples.
+    """
+
+    batches: TaskBatches
     store: FeatureStore
+    random = False
 
-    def at(self, step: int) -> Batch:
+    @property
+    def dataset(self) -> Dataset:
+        """Where the examples come from."""
+        return self.batches.dataset
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        return self.batches.seed
+
+    @property
+    def preparation(self) -> str:
+        """What was done to an example."""
+        return self.batches.preparation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass."""
+        return self.batches.steps_per_epoch
+
+    def rows(self, step: int) -> np.ndarray:
+        """Places of a batch's examples in the dataset, -1 where a row only fills it."""
+        return self.batches.rows(step)
+
+    def at(self, step: int) -> dict[str, np.ndarray]:
         """Makes the batch of a step; the same one every time."""
-        epoch, position = divmod(step, math.ceil(len(self.dataset) / self.batch_size))
-        begin = position * self.batch_size
-        chosen = self.order(epoch)[begin : begin + self.batch_size]
-        rows = np.arange(self.batch_size)
-        taken = chosen[rows % len(chosen)]
+        index = self.rows(step)
         labels = self.store.labels
         if labels is None:
             raise ValueError(f"the features in {self.store.folder} have no labels")
-        real = rows < len(chosen)
+        # A row that fills the batch repeats its first ones, as the task's own batches do.
+        real = index[index >= 0]
+        taken = np.where(index >= 0, index, real[np.arange(len(index)) % len(real)])
+        view = (step // self.steps_per_epoch) % self.store.features.shape[0]
+        found = np.asarray(labels)[taken]
+        whole = np.issubdtype(found.dtype, np.integer)
         return {
-            "features": self.store.rows(taken, epoch % self.store.features.shape[0]),
-            "label": np.asarray(labels)[taken].astype(np.int32),
-            "mask": real.astype(np.float32),
-            "index": np.where(real, taken, -1).astype(np.int64),
+            "features": self.store.rows(taken, view),
+            "label": found.astype(np.int32 if whole else np.float32),
+            "mask": (index >= 0).astype(np.float32),
+            "index": index,
         }
-
-
-def feature_batches(batches: Batches, store: FeatureStore) -> FeatureBatches:
-    """The feature batches that stand for batches of pictures."""
-    return FeatureBatches(
-        batches.dataset,
-        batches.pipeline,
-        batches.batch_size,
-        seed=batches.seed,
-        shuffle=batches.shuffle,
-        store=store,
-    )

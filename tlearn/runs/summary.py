@@ -7,7 +7,7 @@ from typing import Any
 from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.folder import RunFolder, write_whole
 from tlearn.runs.writers import read_metrics
-from tlearn.tasks import ImageTask
+from tlearn.tasks import Task
 from tlearn.train.evaluate import Evaluation
 from tlearn.transfer.plan import Plan
 
@@ -20,7 +20,7 @@ def write_summary(
     *,
     config: RunConfig,
     plans: Sequence[Plan],
-    task: ImageTask,
+    task: Task,
     validation: Evaluation | None,
     test: Evaluation | None,
     step: int,

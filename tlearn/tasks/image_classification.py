@@ -1,8 +1,11 @@
 """Image classification: which pictures, prepared how, judged by what."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tlearn.bodies.facts import ImageFacts
@@ -64,6 +67,30 @@ class ImageTask:
         """Fingerprints of the parts, to notice data that changed."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part.digest for name, part in parts.items() if part is not None}
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the head needs: one a class."""
+        return len(self.label_names)
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Files that travel with the weights: none."""
+        return {}
+
+    @property
+    def example(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """A batch of one, as shapes."""
+        side = self.facts.size
+        return {
+            "image": jax.ShapeDtypeStruct((1, side, side, self.facts.channels), jnp.float32),
+            "label": jax.ShapeDtypeStruct((1,), jnp.int32),
+            "mask": jax.ShapeDtypeStruct((1,), jnp.float32),
+        }
+
+    def metrics(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Figures that need all examples at once: none; accuracy is a mean."""
+        return {}
 
     def train_batches(self, batch_size: int, seed: int) -> Batches:
         """Shuffled, augmented batches of the training part."""

@@ -106,7 +106,7 @@ def compile_step(step: Step, *, shardings: Any = None) -> Step:
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
 
 
-def inputs(model: Model, batch: Batch) -> list[Array]:
+def inputs(model: Model, batch: Mapping[str, Any]) -> list[Any]:
     """The body's inputs out of a batch, in the body's order."""
     return [batch[name] for name in model.body.inputs]
 
