@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlearn.hub.errors import HubError
-from tlearn.hub.mapping import TRANSFORMS, Row, Table, apply, expand, invert
+from tlearn.hub.mapping import TRANSFORMS, Row, Table, apply, expand, invert, lazily
 
 TABLE = Table(
     "toy",
@@ -133,3 +133,121 @@ def test_faulty_tables_are_refused(case):
 def test_a_depthwise_kernel_has_one_channel_a_group():
     with pytest.raises(HubError, match="axis 1 must be 1"):
         TRANSFORMS["depthwise"].forward(np.zeros((4, 2, 3, 3)))
+
+
+FUSED = Table(
+    "fused",
+    (
+        *(
+            Row("{at}.c_attn.weight", f"params/body/{{at}}/{name}/kernel", "identity", part=(i, 3))
+            for i, name in enumerate(("query", "key", "value"))
+        ),
+        *(
+            Row("{at}.qkv.weight", f"params/body/{{at}}/{name}/fused", "linear", part=(i, 3))
+            for i, name in enumerate(("query", "key", "value"))
+        ),
+        *(
+            Row("{at}.c_attn.bias", f"params/body/{{at}}/{name}/bias", "vector", part=(i, 3))
+            for i, name in enumerate(("query", "key", "value"))
+        ),
+        Row("wte", "params/body/embeddings/tokens/embedding"),
+        Row("lm_head", "", "drop", "the table again", tied="wte"),
+    ),
+    {"at": (("h.0", "block_00"),)},
+)
+
+
+def fused():
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(7, 4)).astype(np.float32)
+    return {
+        "h.0.c_attn.weight": rng.normal(size=(4, 12)).astype(np.float32),
+        "h.0.qkv.weight": rng.normal(size=(12, 4)).astype(np.float32),
+        "h.0.c_attn.bias": rng.normal(size=12).astype(np.float32),
+        "wte": table,
+        "lm_head": table.copy(),
+    }
+
+
+def test_parts_are_cut_along_the_output_axis_and_joined_again():
+    foreign = fused()
+    flat = apply(FUSED, foreign)
+    at = "params/body/block_00"
+    for i, name in enumerate(("query", "key", "value")):
+        cut = slice(4 * i, 4 * i + 4)
+        np.testing.assert_array_equal(
+            flat[f"{at}/{name}/kernel"], foreign["h.0.c_attn.weight"][:, cut]
+        )
+        np.testing.assert_array_equal(flat[f"{at}/{name}/fused"], foreign["h.0.qkv.weight"][cut].T)
+        np.testing.assert_array_equal(flat[f"{at}/{name}/bias"], foreign["h.0.c_attn.bias"][cut])
+        assert flat[f"{at}/{name}/kernel"].flags.owndata
+    back = invert(FUSED, flat)
+    assert set(back) == set(foreign) - {"lm_head"}
+    for name, array in back.items():
+        assert array.tobytes() == foreign[name].tobytes()
+        assert array.shape == foreign[name].shape
+
+
+def test_what_is_tied_must_be_equal_bit_for_bit_or_absent():
+    foreign = fused()
+    del foreign["lm_head"]
+    alone = apply(FUSED, foreign)
+    foreign["lm_head"] = foreign["wte"].copy()
+    foreign["lm_head"][3, 2] = np.nextafter(foreign["lm_head"][3, 2], np.float32(9))
+    assert set(lazily(FUSED, foreign)) == set(alone)  # not one number was looked at
+    with pytest.raises(HubError, match="'lm_head' must equal 'wte', but their values differ"):
+        apply(FUSED, foreign)
+    foreign["lm_head"] = foreign["lm_head"][:5]
+    with pytest.raises(HubError, match=r"'lm_head' is tied to 'wte', but has the shape \(5, 4\)"):
+        lazily(FUSED, foreign)
+
+
+def test_a_tied_name_stands_in_for_its_twin():
+    foreign = fused()
+    table = foreign.pop("wte")
+    np.testing.assert_array_equal(
+        apply(FUSED, foreign)["params/body/embeddings/tokens/embedding"], table
+    )
+    del foreign["lm_head"]
+    with pytest.raises(HubError, match="'wte' is missing"):
+        apply(FUSED, foreign)
+
+
+def test_what_does_not_part_evenly_is_refused_with_all_else():
+    foreign = fused()
+    foreign["h.0.c_attn.bias"] = foreign["h.0.c_attn.bias"][:11]
+    foreign["more"] = np.zeros(1)
+    with pytest.raises(HubError) as error:
+        apply(FUSED, foreign)
+    assert "'h.0.c_attn.bias' has the shape (11,), which does not part into 3" in str(error.value)
+    assert "'more' is not in the table" in str(error.value)
+    flat = apply(FUSED, fused())
+    flat["params/body/block_00/key/bias"] = np.zeros(3, np.float32)
+    with pytest.raises(HubError, match="equal parts are wanted"):
+        invert(FUSED, flat)
+
+
+PART_FAULTS = {
+    "a gap": (Row("x", "params/body/x", part=(0, 2)),),
+    "an overlap": (
+        Row("x", "params/body/x", part=(0, 2)),
+        Row("x", "params/body/y", part=(0, 2)),
+    ),
+    "unlike counts": (
+        Row("x", "params/body/x", part=(0, 2)),
+        Row("x", "params/body/y", part=(1, 3)),
+    ),
+    "unlike transforms": (
+        Row("x", "params/body/x", "linear", part=(0, 2)),
+        Row("x", "params/body/y", part=(1, 2)),
+    ),
+    "a whole and a part": (Row("x", "params/body/x"), Row("x", "params/body/y", part=(1, 2))),
+    "a tie to nothing": (Row("x", "", "drop", "again", tied="y"),),
+    "a tie that loads": (Row("x", "params/body/x", tied="wte"), Row("wte", "params/body/w")),
+}
+
+
+@pytest.mark.parametrize("case", PART_FAULTS)
+def test_faulty_parts_and_ties_are_refused(case):
+    with pytest.raises(HubError, match="is faulty"):
+        expand(Table("toy", PART_FAULTS[case]))

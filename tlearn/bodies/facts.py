@@ -1,4 +1,4 @@
-"""What a checkpoint's pictures looked like: static facts that travel with its weights."""
+"""How a checkpoint's pictures or texts were prepared: static facts that travel with its weights."""
 
 import dataclasses
 
@@ -45,3 +45,50 @@ class ImageFacts:
             )
         if problems:
             raise ValueError("image facts cannot be right: " + "; ".join(problems))
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFacts:
+    """How texts were turned into numbers for the weights they belong to.
+
+    Attributes:
+        vocab_size: Rows of the token embedding: every token's number is below it.
+        max_length: Most tokens of one example, special ones included; None where nothing but
+            memory limits it (relative positions).
+        pad: Number of the padding token; None where there is none.
+        special: Special tokens by what they are for, as in ``(("cls", 101), ("sep", 102))``.
+        lowercase: Whether texts were lowercased; None where it is unknown.
+        pair_types: Whether the second text of a pair has a token type of its own.
+
+    Raises:
+        ValueError: If a value is impossible; names every such field.
+    """
+
+    vocab_size: int
+    max_length: int | None = None
+    pad: int | None = None
+    special: tuple[tuple[str, int], ...] = ()
+    lowercase: bool | None = None
+    pair_types: bool = False
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.vocab_size < 1:
+            problems.append(f"vocab_size must be at least 1, got {self.vocab_size}")
+        if self.max_length is not None and self.max_length < 1:
+            problems.append(f"max_length must be at least 1 token, got {self.max_length}")
+        pad = () if self.pad is None else (("pad", self.pad),)
+        problems += [
+            f"{name} is token {number}, outside the vocabulary of {self.vocab_size}"
+            for name, number in (*pad, *self.special)
+            if not 0 <= number < self.vocab_size
+        ]
+        names = [name for name, _ in self.special]
+        if len(set(names)) != len(names):
+            problems.append(f"special names a purpose twice: {names}")
+        if problems:
+            raise ValueError("text facts cannot be right: " + "; ".join(problems))
+
+    def token(self, name: str) -> int | None:
+        """Number of the special token for a purpose (``cls``, ``sep``, ``mask``...), or None."""
+        return self.pad if name == "pad" else dict(self.special).get(name)

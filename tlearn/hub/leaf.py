@@ -1,0 +1,128 @@
+"""One array of a checkpoint under our name, not read before somebody looks at its numbers."""
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from tlearn.hub.errors import HubError
+
+
+class Leaf:
+    """Numbers that still lie in their file: shape and dtype are known, the rest is read on demand.
+
+    ``np.asarray(leaf)`` reads, changes the layout, casts and checks ties: every time anew, so hold
+    on to what you need twice. Nothing is cached, so that a checkpoint is never in memory twice.
+
+    Attributes:
+        shape: Shape in our layout.
+        dtype: Dtype it is read in.
+        stored: Dtype in the file.
+    """
+
+    __slots__ = ("_twins", "_view", "dtype", "stored")
+
+    def __init__(
+        self,
+        view: np.ndarray,
+        twins: tuple[tuple[str, np.ndarray, np.ndarray], ...] = (),
+        dtype: Any = None,
+    ) -> None:
+        """Keeps a view.
+
+        Args:
+            view: The numbers in our layout: a view of the mapped file, no copy.
+            twins: ``(what, array, other)``: arrays that must be bit-equal, compared at the first
+                look at the numbers.
+            dtype: What to cast to; None for the file's own.
+        """
+        self._view = view
+        self._twins = twins
+        self.stored = view.dtype
+        self.dtype = np.dtype(view.dtype if dtype is None else dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in our layout."""
+        return self._view.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._view.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of numbers."""
+        return self._view.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it takes once read."""
+        return self.size * self.dtype.itemsize
+
+    def astype(self, dtype: Any) -> "Leaf":
+        """The same leaf, to be read in another dtype."""
+        return Leaf(self._view, self._twins, dtype)
+
+    def read(self) -> np.ndarray:
+        """Reads it: a contiguous array of its own, never a view of the file.
+
+        Raises:
+            HubError: If an array that must equal this one does not.
+        """
+        for what, array, other in self._twins:
+            if not same_bits(array, other):
+                raise HubError(f"{what}, but their values differ: they are not tied in this file")
+            forget(other)
+        # A float64 or a float16 may be too large or too fine: the cast is on the record.
+        with np.errstate(over="ignore"):
+            array = np.array(self._view, dtype=self.dtype, order="C", copy=True)
+        forget(self._view)
+        return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.read()[index]
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __repr__(self) -> str:
+        return f"Leaf(shape={self.shape}, dtype={self.dtype.name})"
+
+
+def same_bits(array: np.ndarray, other: np.ndarray) -> bool:
+    """Compares two arrays bit for bit, a few rows at a time."""
+    if (array.shape, array.dtype) != (other.shape, other.dtype):
+        return False
+    if array.ndim == 0:
+        return array.tobytes() == other.tobytes()
+    rows = max(1, 2**22 // max(array[:1].nbytes, 1))
+    return all(
+        array[start : start + rows].tobytes() == other[start : start + rows].tobytes()
+        for start in range(0, len(array), rows)
+    )
+
+
+def forget(view: np.ndarray) -> None:
+    """Lets the system take back the pages of a mapped file that an array was read from.
+
+    They would stay in the process's memory until something else needs room; a checkpoint read leaf
+    by leaf would then count twice.
+    """
+    base: Any = view
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not view.size:
+        return
+    start = np.frombuffer(base, np.uint8, 1).__array_interface__["data"][0]
+    low, high = np.lib.array_utils.byte_bounds(view)
+    # Whole pages inside the array: those at its ends may hold neighbours that are being read.
+    first = -(-(low - start) // mmap.PAGESIZE) * mmap.PAGESIZE
+    last = (high - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        base.madvise(mmap.MADV_DONTNEED, first, last - first)
