@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlearn.heads.causal_lm import CausalLM as CausalLM
     from tlearn.heads.classifiers import MLP as MLP
     from tlearn.heads.classifiers import Cosine as Cosine
     from tlearn.heads.classifiers import Linear as Linear
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tlearn.heads.registry import names as names
 
 _LAZY = {
+    "CausalLM": "causal_lm",
     "Cosine": "classifiers",
     "Linear": "classifiers",
     "MLP": "classifiers",

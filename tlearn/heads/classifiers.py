@@ -26,11 +26,13 @@ class Linear(nn.Module):
         classes: How many logits.
         kernel_init: ``zeros``, or ``scaled`` (variance 1/d).
         dropout: Share of the features dropped in training.
+        use_bias: Whether a bias is added; the classifiers of GPT and GPT-2 have none.
     """
 
     classes: int
     kernel_init: str = "zeros"
     dropout: float = 0.0
+    use_bias: bool = True
 
     family: ClassVar[str] = "linear"
 
@@ -42,7 +44,8 @@ class Linear(nn.Module):
     def __call__(self, features: Features, *, train: bool = False) -> Float[Array, "b k"]:
         """Computes the logits in float32."""
         x = nn.Dropout(self.dropout, name="dropout")(_pooled(features), deterministic=not train)
-        return nn.Dense(self.classes, kernel_init=_INITS[self.kernel_init], name="dense")(x)
+        init = _INITS[self.kernel_init]
+        return nn.Dense(self.classes, self.use_bias, kernel_init=init, name="dense")(x)
 
 
 class MLP(nn.Module):

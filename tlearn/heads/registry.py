@@ -11,6 +11,7 @@ HEADS = Registry(
         "linear": "tlearn.heads.classifiers:Linear",
         "mlp": "tlearn.heads.classifiers:MLP",
         "cosine": "tlearn.heads.classifiers:Cosine",
+        "causal_lm": "tlearn.heads.causal_lm:CausalLM",
     },
 )
 
