@@ -1,4 +1,4 @@
-"""What a dataset is: random access to pictures with named labels, and how one looks at it.
+"""What a dataset is: random access to examples with named labels, and how one looks at it.
 
 Shapes: ``h w`` pixels, ``c`` channels, ``n`` examples.
 """
@@ -14,6 +14,8 @@ from jaxtyping import Float32, Int32, Int64, UInt8
 from tlearn.data.errors import DataError, closest, listing
 
 Pixels: TypeAlias = UInt8[np.ndarray, "h w c"] | Float32[np.ndarray, "h w c"]
+Labels: TypeAlias = Int32[np.ndarray, " n"] | Float32[np.ndarray, " n"]
+"""Places in the label names; numbers to be estimated where there are no label names."""
 
 
 class Example(TypedDict):
@@ -28,8 +30,8 @@ class Example(TypedDict):
 class Dataset(Protocol):
     """Random access to examples.
 
-    A dataset may also offer ``take(indices)``, which returns images and labels stacked in arrays;
-    it is used for whole batches where it is there and `in_memory` is not False.
+    A dataset of pictures may also offer ``take(indices)``, which returns images and labels stacked
+    in arrays; it is used for whole batches where it is there and `in_memory` is not False.
     """
 
     def __len__(self) -> int:
@@ -37,12 +39,12 @@ class Dataset(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> Any:
-        """Reads one example: a dictionary with image, label and id."""
+        """Reads one example: a dictionary with label, id, and image or text."""
         ...
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The classes; a label is a place in here."""
+        """The classes; a label is a place in here. None where labels are numbers to estimate."""
         ...
 
     @property
@@ -51,8 +53,8 @@ class Dataset(Protocol):
         ...
 
 
-class ImageDataset(abc.ABC):
-    """What the datasets of this room share. Subclasses say how one picture is read."""
+class Examples(abc.ABC):
+    """What the datasets of this room share. Subclasses say how one example is read."""
 
     in_memory: bool = False
     """Whether `take` costs no more than an array look-up."""
@@ -61,15 +63,15 @@ class ImageDataset(abc.ABC):
 
     name: str
     label_names: tuple[str, ...]
-    labels: Int32[np.ndarray, " n"]
+    labels: Labels
 
     @abc.abstractmethod
-    def image(self, index: int) -> Pixels:
-        """Reads the pixels of one example, into an array of its own."""
+    def __getitem__(self, index: int, /) -> Any:
+        """Reads one example, into values of its own."""
 
     @abc.abstractmethod
     def fingerprint(self, index: int) -> bytes:
-        """Hashes one example's stored bytes, or its pixels where it has none; not the label."""
+        """Hashes what one example holds, its label aside."""
 
     def id(self, index: int) -> str:
         """Names one example, the same way in every run."""
@@ -77,10 +79,6 @@ class ImageDataset(abc.ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __getitem__(self, index: int) -> Example:
-        index = place(index, len(self))
-        return {"image": self.image(index), "label": self.labels[index], "id": self.id(index)}
 
     _digest: str | None = None
 
@@ -95,13 +93,13 @@ class ImageDataset(abc.ABC):
             self._digest = content_digest(self)
         return self._digest
 
-    def subset(self, indices: Sequence[int] | Int64[np.ndarray, " m"]) -> "ImageDataset":
+    def subset(self, indices: Sequence[int] | Int64[np.ndarray, " m"]) -> "Examples":
         """Views some of the examples, in the order given."""
         from tlearn.data.view import View
 
         return View(self, indices)
 
-    def aligned(self, label_names: Sequence[str]) -> "ImageDataset":
+    def aligned(self, label_names: Sequence[str]) -> "Examples":
         """Views the examples with their labels counted in another list of names.
 
         Raises:
@@ -116,8 +114,28 @@ class ImageDataset(abc.ABC):
         return describe(self)
 
     def __repr__(self) -> str:
-        size = f"{len(self)} examples, {len(self.label_names)} classes"
-        return f"<{type(self).__name__} {self.name}: {size}>"
+        kinds = f"{len(self.label_names)} classes" if self.label_names else "numbers as labels"
+        return f"<{type(self).__name__} {self.name}: {len(self)} examples, {kinds}>"
+
+
+class ImageDataset(Examples):
+    """What the datasets of pictures share. Subclasses say how one picture is read."""
+
+    @abc.abstractmethod
+    def image(self, index: int) -> Pixels:
+        """Reads the pixels of one example, into an array of its own."""
+
+    @abc.abstractmethod
+    def fingerprint(self, index: int) -> bytes:
+        """Hashes one example's stored bytes, or its pixels where it has none; not the label."""
+
+    def __getitem__(self, index: int) -> Example:
+        index = place(index, len(self))
+        return {
+            "image": self.image(index),
+            "label": np.int32(self.labels[index]),
+            "id": self.id(index),
+        }
 
 
 class ArrayDataset(ImageDataset):
@@ -218,12 +236,12 @@ def place(index: int, count: int) -> int:
     return where % count
 
 
-def labels_of(dataset: Dataset) -> Int32[np.ndarray, " n"]:
+def labels_of(dataset: Dataset) -> Labels:
     """Lists all labels, without decoding pictures where the dataset knows them."""
     known = getattr(dataset, "labels", None)
-    if known is not None:
-        return np.asarray(known, dtype=np.int32)
-    return np.array([dataset[i]["label"] for i in range(len(dataset))], dtype=np.int32)
+    if known is None:
+        known = [dataset[i]["label"] for i in range(len(dataset))]
+    return np.asarray(known, dtype=np.int32 if dataset.label_names else np.float32)
 
 
 def id_of(dataset: Dataset, index: int) -> str:
@@ -247,33 +265,50 @@ def fingerprint_of(dataset: Dataset, index: int, *, pixels: bool = False) -> byt
     return known(index)
 
 
-def content_digest(dataset: ImageDataset) -> str:
+def content_digest(dataset: Examples) -> str:
     """Hashes the examples of a dataset, in order, with their labels and the label names."""
     code = hashlib.sha256("\0".join(dataset.label_names).encode())
-    for index, label in enumerate(dataset.labels):
+    # Whole numbers as eight bytes whatever they are kept in; others as they are.
+    labels = dataset.labels.astype("<i8" if dataset.label_names else "<f4")
+    for index, label in enumerate(labels):
         code.update(dataset.fingerprint(index))
-        code.update(int(label).to_bytes(8, "little", signed=True))
+        code.update(label.tobytes())
     return code.hexdigest()
 
 
 def describe(dataset: Dataset) -> str:
     """Tells in a few lines what is in a dataset: examples, classes and counts, a size."""
-    labels, names = labels_of(dataset), dataset.label_names
-    counts = np.bincount(labels, minlength=len(names))
-    shown = [f"{name} {count}" for name, count in zip(names[:12], counts, strict=False)]
-    if len(names) > 12:
-        shown.append(f"... {len(names)} classes, {counts.min()} to {counts.max()} each")
     lines = [
         f"{getattr(dataset, 'name', type(dataset).__name__)}: {len(dataset)} examples",
-        f"  classes: {', '.join(shown)}",
+        f"  {_describe_labels(labels_of(dataset), dataset.label_names)}",
     ]
-    if len(dataset):
-        image = np.asarray(dataset[0]["image"])
+    first = dataset[0] if len(dataset) else {}
+    if "image" in first:
+        image = np.asarray(first["image"])
         lines.append(f"  first picture: {' x '.join(map(str, image.shape))} {image.dtype}")
+    if "text" in first:
+        lines.append(f"  first text: {shortened(first['text'])}")
+    if first.get("pair") is not None:
+        lines.append(f"  with: {shortened(first['pair'])}")
     skipped = getattr(dataset, "skipped", ())
     if skipped:
         lines.append(f"  left out, unreadable: {len(skipped)} ({', '.join(skipped[:5])}...)")
     return "\n".join(lines)
+
+
+def _describe_labels(labels: np.ndarray, names: Sequence[str]) -> str:
+    if not names:
+        return f"labels: numbers from {labels.min():g} to {labels.max():g}"
+    counts = np.bincount(labels, minlength=len(names))
+    shown = [f"{name} {count}" for name, count in zip(names[:12], counts, strict=False)]
+    if len(names) > 12:
+        shown.append(f"... {len(names)} classes, {counts.min()} to {counts.max()} each")
+    return f"classes: {', '.join(shown)}"
+
+
+def shortened(text: str, most: int = 70) -> str:
+    """Quotes a text, cut after so many characters."""
+    return repr(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def label_index(label_names: Sequence[str], wanted: Sequence[str], what: str) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tlearn.data.dataset import ArrayDataset, ImageDataset
+from tlearn.data.dataset import ArrayDataset, Examples
 from tlearn.data.streams import permutation
 from tlearn.data.view import View
 
@@ -43,11 +43,11 @@ def _table() -> np.ndarray:
     return np.concatenate([bundle["data"], bundle["target"][:, None]], axis=1)
 
 
-def digits_splits() -> dict[str, Callable[[], ImageDataset]]:
+def digits_splits() -> dict[str, Callable[[], Examples]]:
     """Offers ``train`` and ``test``: 50 of each class, drawn once and for all, are for testing."""
 
-    def opener(test: bool) -> Callable[[], ImageDataset]:
-        def read() -> ImageDataset:
+    def opener(test: bool) -> Callable[[], Examples]:
+        def read() -> Examples:
             whole = digits()
             held = np.zeros(len(whole), dtype=bool)
             for label in range(10):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlearn.data.archive import ARCHIVE, tar_splits
-from tlearn.data.dataset import ImageDataset
+from tlearn.data.dataset import Examples
 from tlearn.data.digits import digits_splits
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.folder import folder_splits
@@ -26,11 +26,11 @@ _FORMS = """\
   tfds:NAME     a prepared TFDS dataset, by name or folder"""
 
 
-def _mnist(folder: Path) -> Mapping[str, Callable[[], ImageDataset]]:
+def _mnist(folder: Path) -> Mapping[str, Callable[[], Examples]]:
     return idx_splits(folder, label_names=[str(number) for number in range(10)])
 
 
-_OPENERS: dict[str, Callable[..., Mapping[str, Callable[[], ImageDataset]]]] = {
+_OPENERS: dict[str, Callable[..., Mapping[str, Callable[[], Examples]]]] = {
     "mnist": _mnist,
     "idx": idx_splits,
     "folder": folder_splits,
@@ -40,7 +40,7 @@ _OPENERS: dict[str, Callable[..., Mapping[str, Callable[[], ImageDataset]]]] = {
 }
 
 
-def open_dataset(spec: str | Path, split: str | None = None, **options: Any) -> ImageDataset:
+def open_dataset(spec: str | Path, split: str | None = None, **options: Any) -> Examples:
     """Opens a dataset by its name.
 
     Args:
@@ -64,7 +64,7 @@ def open_dataset(spec: str | Path, split: str | None = None, **options: Any) -> 
 
 def open_splits(
     spec: str | Path, split: str | None = None, **options: Any
-) -> Mapping[str, Callable[[], ImageDataset]]:
+) -> Mapping[str, Callable[[], Examples]]:
     """Finds the splits of a dataset; each is a function that reads it.
 
     Raises:

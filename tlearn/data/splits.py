@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from tlearn.data.dataset import ImageDataset
+from tlearn.data.dataset import Examples
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.view import Joined, View
 
@@ -92,17 +92,19 @@ def parse_split(text: str) -> tuple[Slice, ...]:
 
 
 def select_split(
-    splits: Mapping[str, Callable[[], ImageDataset]],
+    splits: Mapping[str, Callable[[], Examples]],
     expression: str | None,
     *,
     what: str = "dataset",
-) -> ImageDataset:
+    join: Callable[[list[Examples]], Examples] = Joined,
+) -> Examples:
     """Opens what a split expression asks for; each split it names is opened once.
 
     Args:
         splits: For every split a function that opens it.
         expression: See the module; ``all`` joins every split. May be left out where there is one.
         what: What messages call the whole.
+        join: Puts several parts end to end.
 
     Raises:
         DataError: If a split does not exist (with the nearest one), or the expression is missing,
@@ -114,14 +116,14 @@ def select_split(
         expression = next(iter(splits))
     slices = parse_split(expression)
     named = dict(splits)
-    named.setdefault("all", lambda: Joined([splits[name]() for name in splits]))
+    named.setdefault("all", lambda: join([splits[name]() for name in splits]))
     unknown = [
         f"{part.name!r}: {closest(part.name, splits)}" for part in slices if part.name not in named
     ]
     if unknown:
         raise DataError(f"{what} has no such split:\n{listing(unknown)}")
-    opened: dict[str, ImageDataset] = {}
-    parts: list[ImageDataset] = []
+    opened: dict[str, Examples] = {}
+    parts: list[Examples] = []
     for part in slices:
         if part.name not in opened:
             opened[part.name] = named[part.name]()
@@ -132,4 +134,4 @@ def select_split(
         start, stop = part.bounds(len(whole))
         name = f"{getattr(whole, 'name', what)}[{part.start}:{part.stop}]"
         parts.append(View(whole, range(start, stop), name=name))
-    return parts[0] if len(parts) == 1 else Joined(parts)
+    return parts[0] if len(parts) == 1 else join(parts)

@@ -17,8 +17,13 @@ from tlearn.data.view import View
 
 
 def _by_class(dataset: Dataset, stream_name: str, seed: int) -> dict[str, np.ndarray]:
-    """Lists the examples of every class in the random order of a seed."""
+    """Lists the examples of every class in the random order of a seed.
+
+    Where labels are numbers to estimate, all examples are one class without a name.
+    """
     labels = base.labels_of(dataset)
+    if not dataset.label_names:
+        return {"": permutation(seed, f"{stream_name}/", len(labels))}
     drawn = {}
     for label, name in enumerate(dataset.label_names):
         where = np.flatnonzero(labels == label)
@@ -36,10 +41,15 @@ def per_class(dataset: Dataset, n: int, seed: int) -> View:
     The draws of one seed are nested: the 5 of a class are among its 10.
 
     Raises:
-        DataError: If ``n`` is below 1, or naming every class that has fewer.
+        DataError: If ``n`` is below 1, there are no classes, or naming every class that has fewer.
     """
     if n < 1:
         raise DataError(f"{n} examples per class; expected at least 1")
+    if not dataset.label_names:
+        raise DataError(
+            f"{_name(dataset)} has numbers as labels, so there is no {n} per class; take a part of "
+            "a split, as in train[:100]"
+        )
     drawn = _by_class(dataset, "per_class", seed)
     short = [f"{name!r} has {len(where)}" for name, where in drawn.items() if len(where) < n]
     if short:
@@ -54,6 +64,8 @@ def carve_validation(
     dataset: Dataset, *, fraction: float | None = None, count: int | None = None, seed: int
 ) -> tuple[View, View]:
     """Divides a training set in a smaller one and a validation part with the same mix of classes.
+
+    Where labels are numbers to estimate, the validation part is drawn from all examples alike.
 
     Args:
         dataset: What to divide.
@@ -111,22 +123,28 @@ class Overlap:
     pairs: tuple[tuple[str, str], ...]
     first: str
     second: str
+    kind: str = "picture"
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def repeated(self) -> int:
+        """Counts the examples of the second dataset that occur in the first, each once."""
+        return len({other for _, other in self.pairs})
+
     def __str__(self) -> str:
         if not self.pairs:
-            return f"{self.first} and {self.second} share no picture"
+            return f"{self.first} and {self.second} share no {self.kind}"
         rows = listing([f"{one} = {other}" for one, other in self.pairs])
-        return f"{self.first} and {self.second} share {len(self)} pictures:\n{rows}"
+        return f"{self.first} and {self.second} share {len(self)} {self.kind}s:\n{rows}"
 
 
 def overlap(first: Dataset, second: Dataset) -> Overlap:
     """Finds the exact duplicates between two datasets, labels aside.
 
     Stored files are compared byte for byte. Where one of the two has no files, pixels are.
-    Pictures that were compressed anew are not found.
+    Pictures that were compressed anew are not found. Texts are compared letter for letter.
     """
     pixels = not (getattr(first, "encoded", False) and getattr(second, "encoded", False))
     where = defaultdict(list)
@@ -136,4 +154,5 @@ def overlap(first: Dataset, second: Dataset) -> Overlap:
     for index in range(len(second)):
         for twin in where.get(base.fingerprint_of(second, index, pixels=pixels), ()):
             pairs.append((base.id_of(first, twin), base.id_of(second, index)))
-    return Overlap(tuple(pairs), _name(first), _name(second))
+    kind = "text" if len(first) and "text" in first[0] else "picture"
+    return Overlap(tuple(pairs), _name(first), _name(second), kind)

@@ -1,16 +1,17 @@
 """Views of datasets: some of the examples, other label names, or several datasets in a row."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data import dataset as base
-from tlearn.data.dataset import Dataset, ImageDataset, Pixels
+from tlearn.data.dataset import Dataset, Examples, Pixels
 from tlearn.data.errors import DataError, closest, listing
 
 
-class View(ImageDataset):
+class View(Examples):
     """Chosen examples of a dataset under their own ids, perhaps with labels counted anew."""
 
     def __init__(
@@ -53,6 +54,10 @@ class View(ImageDataset):
         self.encoded = bool(getattr(dataset, "encoded", False))
         self.in_memory = hasattr(dataset, "take") and getattr(dataset, "in_memory", True)
 
+    def __getitem__(self, index: int) -> Any:
+        index = base.place(index, len(self))
+        return {**self.dataset[int(self.indices[index])], "label": self.labels[index]}
+
     def id(self, index: int) -> str:
         """Names one example as the dataset below does."""
         return base.id_of(self.dataset, int(self.indices[index]))
@@ -72,7 +77,7 @@ class View(ImageDataset):
         return {"image": below["image"], "label": self.labels[chosen]}
 
 
-class Joined(ImageDataset):
+class Joined(Examples):
     """Several datasets in a row, with the same label names."""
 
     def __init__(self, parts: Sequence[Dataset], *, name: str | None = None):
@@ -108,6 +113,11 @@ class Joined(ImageDataset):
         part = int(np.searchsorted(self._ends, index, side="right"))
         return self.parts[part], index - (int(self._ends[part - 1]) if part else 0)
 
+    def __getitem__(self, index: int) -> Any:
+        index = base.place(index, len(self))
+        part, inside = self._find(index)
+        return part[inside]
+
     def id(self, index: int) -> str:
         """Names one example as its part does."""
         part, inside = self._find(index)
@@ -124,7 +134,7 @@ class Joined(ImageDataset):
         return base.fingerprint_of(part, inside, pixels=self._pixels)
 
 
-def aligned(dataset: Dataset, label_names: Sequence[str]) -> ImageDataset:
+def aligned(dataset: Dataset, label_names: Sequence[str]) -> Examples:
     """Views a dataset with its labels counted in the order of ``label_names``, found by name.
 
     Raises:
@@ -150,7 +160,7 @@ def aligned(dataset: Dataset, label_names: Sequence[str]) -> ImageDataset:
     return View(dataset, np.arange(len(dataset)), label_names=names, label_table=table)
 
 
-def select_classes(dataset: Dataset, names: Sequence[str]) -> ImageDataset:
+def select_classes(dataset: Dataset, names: Sequence[str]) -> Examples:
     """Views only the examples of some classes; the labels are counted in the order of ``names``.
 
     Raises:
