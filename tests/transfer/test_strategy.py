@@ -25,6 +25,7 @@ def test_freezing_counts_layers_from_the_input():
 def test_drawing_afresh_counts_from_the_head():
     assert fresh_layers("top:1", LAYERS) == ("stage_3",)
     assert fresh_layers("top:4", LAYERS) == LAYERS
+    assert fresh_layers("all", LAYERS) == LAYERS
     # By name, in the order of the body.
     assert fresh_layers(("stage_3", "stem"), LAYERS) == ("stem", "stage_3")
     with pytest.raises(ValueError, match=r"\['stage3'\].*closest: \['stage_3'"):

@@ -1,5 +1,6 @@
 """What the pulls of a run hold on to: source weights, and how much each of them matters."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,10 +10,10 @@ from tlearn import bodies, heads, hub
 from tlearn.data import select_classes
 from tlearn.model import Model, variables
 from tlearn.params import FlatParams
-from tlearn.runs.config import RunConfig
-from tlearn.runs.parts import FUNCTION_FORMS
-from tlearn.tasks import image_classification
+from tlearn.runs.config import DataConfig, RunConfig
+from tlearn.runs.parts import FUNCTION_FORMS, make_task
 from tlearn.train.state import SourceWeights
+from tlearn.train.step import inputs
 from tlearn.transfer.plan import Plan
 
 
@@ -97,22 +98,24 @@ def _fisher(config: RunConfig, source: hub.Source, pulled: Mapping[str, Any]) ->
             "resized; use channels=convert, or pull=l2sp"
         )
     model = Model(bodies.build(dict(source.body)), heads.build(dict(source.head)))
-    data = config.strategy.fisher_data
-    task = image_classification(data, facts=source.facts, validation="0%")
-    names = task.train.label_names
+    data = DataConfig(data=config.strategy.fisher_data, validation="0%")
+    task = make_task(dataclasses.replace(config, data=data), source)
+    names = task.label_names
     known = tuple(name for name in source.label_names or () if name in names)
     seen = select_classes(task.train, known) if known else task.train
     fixed = {p: jnp.asarray(v) for p, v in source.params.items() if p not in pulled}
     statistics = {p: jnp.asarray(v) for p, v in source.collections.items()}
 
     def logits(params: FlatParams, fixed: Any, batch: Any) -> Any:
-        return model.apply(variables({**params, **fixed}, statistics), batch["image"], train=False)
+        tree = variables({**params, **fixed}, statistics)
+        return model.apply(tree, *inputs(model, batch), train=False)
 
     batches = task.eval_batches(seen, 64)
+    epoch = (batches.at(step) for step in range(batches.steps_per_epoch))
     fisher = diagonal_fisher(
         logits,
         {path: jnp.asarray(source.params[path]) for path in pulled},
-        ({k: v for k, v in b.items() if k in ("image", "mask")} for b in batches.epoch()),
+        ({k: b[k] for k in (*model.body.inputs, "mask")} for b in epoch),
         fixed=fixed,
     )
     total = sum(float(jnp.sum(f)) for f in fisher.values())

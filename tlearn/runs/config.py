@@ -75,7 +75,7 @@ class StrategyConfig:
     freeze: str = "none"
     """none, body, bottom:K, or rules PATTERN=frozen;PATTERN=free over parameter paths."""
     fresh: str = ""
-    """Body layers to draw afresh: top:K or names separated by commas."""
+    """Body layers to draw afresh: top:K, names separated by commas, or all (from scratch)."""
     unfreeze: Literal["none", "gradual", "chain-thaw", "head-first"] = "none"
     """Stages: one more layer an epoch from the top; one layer at a time; the head first."""
     stage_epochs: float = 1.0

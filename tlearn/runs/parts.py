@@ -122,7 +122,7 @@ def make_strategy(config: StrategyConfig) -> Strategy:
     if "=" in config.freeze:
         freeze = tuple(_freeze_rule(rule) for rule in config.freeze.split(";") if rule)
     fresh: Any = config.fresh
-    if fresh and not fresh.startswith("top:"):
+    if fresh and fresh != "all" and not fresh.startswith("top:"):
         fresh = tuple(name.strip() for name in fresh.split(","))
     parameters = config.pull not in FUNCTION_FORMS and config.pull_strength > 0
     pull = Pull()

@@ -23,7 +23,8 @@ class Strategy:
         freeze: ``"none"``, ``"body"``, ``"bottom:K"`` (the K layers nearest the input), or rules
             ``((pattern, frozen), ...)`` over parameter paths: full match, first wins, every
             parameter claimed, every rule used.
-        fresh: Body layers to draw afresh: ``"top:K"`` (the K nearest the head) or their names.
+        fresh: Body layers to draw afresh: ``"top:K"`` (the K nearest the head), ``"all"`` (the
+            source's shape without its weights: from scratch), or their names.
         layer_decay: Factor between the learning rates of neighbouring layers, below 1 for smaller
             rates near the input. 1 / 2.6 is ULMFiT's.
         decay_convention: ``"zhang"``: head 1, top layer ``decay``, next ``decay²`` (Zhang et al.
@@ -70,7 +71,7 @@ class Strategy:
                 problems.append(f"freeze: {error}")
         if isinstance(self.fresh, str):
             try:
-                _count(self.fresh, "top", ())
+                _count(self.fresh, "top", ("all",))
             except ValueError as error:
                 problems.append(f"fresh: {error}")
         if not 0 < self.layer_decay:
@@ -157,6 +158,8 @@ def fresh_layers(fresh: str | Sequence[str], layers: Sequence[str]) -> tuple[str
     Raises:
         ValueError: If a name is no layer of the body or K is too large.
     """
+    if fresh == "all":
+        return tuple(layers)
     if isinstance(fresh, str):
         count = _within(fresh, "top", layers)
         return tuple(layers[len(layers) - count :])
