@@ -4,10 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from tlearn.bodies.facts import ImageFacts
-from tlearn.hub.errors import HubError, listed
+from tlearn.bodies.facts import ImageFacts, TextFacts
+from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.params import digest, nearest, table
 
 
@@ -16,22 +14,25 @@ class Source:
     """Named arrays with the configs that give them meaning. Read-only by agreement.
 
     Attributes:
-        params: Parameters by path, ``body/...`` and ``head/...``.
+        params: Parameters by path, ``body/...`` and ``head/...``; they may still lie in their file
+            (`tlearn.hub.leaf.Leaf`): shape, dtype and size cost nothing, ``np.asarray`` reads.
         collections: BatchNorm statistics by path.
         body: Config for `tlearn.bodies.build`.
         head: Config for `tlearn.heads.build`; None if the source has no head.
         label_names: What the head's outputs mean, where it is known.
-        facts: How pictures were prepared for the body, where it is known.
+        facts: How pictures or texts were prepared for the body, where it is known.
         provenance: Where the weights come from: file, SHA-256, format, table, licence, casts.
+        files: What lay beside the weights and belongs to them, by name: tokenizer, preprocessor.
     """
 
-    params: Mapping[str, np.ndarray]
-    collections: Mapping[str, np.ndarray]
+    params: Mapping[str, Any]
+    collections: Mapping[str, Any]
     body: Mapping[str, Any]
     head: Mapping[str, Any] | None = None
     label_names: tuple[str, ...] | None = None
-    facts: ImageFacts | None = None
+    facts: ImageFacts | TextFacts | None = None
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = [
@@ -41,8 +42,9 @@ class Source:
         ]
         if "family" not in self.body:
             problems.append("the body's config has no 'family'")
-        if (self.head is None) == any(path.startswith("head/") for path in self.params):
-            problems.append("head parameters and the head's config must come together")
+        # The other way round is sound: a head tied to the embeddings has no parameter of its own.
+        if self.head is None and any(path.startswith("head/") for path in self.params):
+            problems.append("there are head parameters, but no config of the head")
         classes = self.head.get("classes") if self.head else None
         if self.label_names is not None:
             if classes is not None and len(self.label_names) != classes:
@@ -95,7 +97,7 @@ class Source:
         labels = f"{len(self.label_names)} label names" if self.label_names else "no label names"
         about = (
             f"source {where}: {self.body['family']}, {labels}, "
-            f"{self.facts or 'preparation of pictures unknown'}"
+            f"{self.facts or 'preparation of inputs unknown'}"
         )
         header = ("part", "arrays", "numbers", "digest")
         return f"{about}\n{table(header, rows, right=(1, 2))}"
@@ -131,34 +133,65 @@ def untagged(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return params, collections
 
 
-def facts_to_json(facts: ImageFacts | None) -> dict[str, Any] | None:
-    """Writes facts as plain values."""
-    return None if facts is None else dataclasses.asdict(facts)
+def facts_to_json(facts: ImageFacts | TextFacts | None) -> dict[str, Any] | None:
+    """Writes facts as plain values, with their kind: ``image`` or ``text``."""
+    if facts is None:
+        return None
+    kind = "text" if isinstance(facts, TextFacts) else "image"
+    return {"kind": kind, **dataclasses.asdict(facts)}
 
 
-def facts_from_json(value: Any) -> ImageFacts | None:
-    """Reads what `facts_to_json` wrote.
+def facts_from_json(value: Any) -> ImageFacts | TextFacts | None:
+    """Reads what `facts_to_json` wrote; facts without a kind are a picture's.
 
     Raises:
         HubError: If keys are missing or unknown, or a value is impossible.
     """
     if value is None:
         return None
-    names = {field.name for field in dataclasses.fields(ImageFacts)}
-    if not isinstance(value, dict) or set(value) != names:
-        keys = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise HubError(f"facts need exactly the keys {sorted(names)}, got {keys}")
+    if not isinstance(value, dict):
+        raise HubError(f"facts need to be a dictionary, got a {type(value).__name__}")
+    given = {key: found for key, found in value.items() if key != "kind"}
+    kind = value.get("kind", "image")
+    if kind not in ("image", "text"):
+        raise HubError(f"facts are of the kind 'image' or 'text', not {quoted(kind)}")
+    names = {field.name for field in dataclasses.fields(_KINDS[kind])}
+    if set(given) != names:
+        raise HubError(f"{kind} facts need exactly the keys {sorted(names)}, got {sorted(given)}")
     try:
-        return ImageFacts(
-            mean=tuple(float(x) for x in value["mean"]),
-            std=tuple(float(x) for x in value["std"]),
-            size=int(value["size"]),
-            crop=float(value["crop"]),
-            interpolation=str(value["interpolation"]),
-            channels=int(value["channels"]),
-        )
+        return _image_facts(given) if kind == "image" else _text_facts(given)
     except (TypeError, ValueError, OverflowError) as error:
         raise HubError(f"facts are impossible: {error}") from error
+
+
+_KINDS: dict[str, type] = {"image": ImageFacts, "text": TextFacts}
+
+
+def _image_facts(value: dict[str, Any]) -> ImageFacts:
+    return ImageFacts(
+        mean=tuple(float(x) for x in value["mean"]),
+        std=tuple(float(x) for x in value["std"]),
+        size=int(value["size"]),
+        crop=float(value["crop"]),
+        interpolation=str(value["interpolation"]),
+        channels=int(value["channels"]),
+    )
+
+
+def _text_facts(value: dict[str, Any]) -> TextFacts:
+    def optional(name: str, kind: type) -> Any:
+        if value[name] is None or type(value[name]) is kind:
+            return value[name]
+        raise ValueError(f"{name} must be a {kind.__name__} or null, got {quoted(value[name])}")
+
+    return TextFacts(
+        vocab_size=int(value["vocab_size"]),
+        max_length=optional("max_length", int),
+        pad=optional("pad", int),
+        special=tuple((str(name), int(number)) for name, number in value["special"]),
+        lowercase=optional("lowercase", bool),
+        pair_types=bool(value["pair_types"]),
+    )
 
 
 def labels_from_json(value: Any) -> tuple[str, ...] | None:

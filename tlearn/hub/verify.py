@@ -74,6 +74,12 @@ def _check_size(kind: str, config: Mapping[str, Any], arrays: int) -> None:
             raise HubError(f"the {kind}'s config holds the number {value:.3g}: no network has that")
         if seen + len(pending) > 10_000:
             raise HubError(f"the {kind}'s config holds more than 10000 values")
+    depth = config.get("depth", 0)
+    # Blocks that share their weights (ALBERT) are more than their arrays, but not by hundreds.
+    if isinstance(depth, int) and depth > arrays + 64:
+        raise HubError(
+            f"the {kind}'s config asks for {depth} blocks, but there are only {arrays} arrays"
+        )
     stages = config.get("stages", ())
     lengths = [stage[2] for stage in stages if isinstance(stage, (list, tuple)) and len(stage) == 4]
     lengths += list(config.get("stage_blocks", ()) or ())
@@ -93,19 +99,17 @@ def check_shapes(
         HubError: Naming every missing, unknown and misshapen array.
     """
     import jax
-    import jax.numpy as jnp
 
     from tlearn.model import Model, shapes
     from tlearn.params import flatten
 
     body, head = checked.body_module, checked.head_module
-    side = 64
-    picture = jax.ShapeDtypeStruct((1, side, side, body.in_channels), jnp.float32)
+    inputs = example_inputs(body, checked.body)
     if head is not None:
-        expected_params, expected_collections = shapes(Model(body=body, head=head), picture)
+        expected_params, expected_collections = shapes(Model(body=body, head=head), *inputs)
     else:
         drawn = jax.eval_shape(
-            lambda key, x: body.init(key, x, train=False), jax.random.key(0), picture
+            lambda key, *x: body.init(key, *x, train=False), jax.random.key(0), *inputs
         )
         expected_params, expected_collections = (
             {f"body/{path}": leaf for path, leaf in flatten(drawn.get(kind, {})).items()}
@@ -119,6 +123,22 @@ def check_shapes(
         problems += misfits(kind, expected, given)
     if problems:
         raise HubError(f"the arrays are not those of the {body.family} body:\n{listed(problems)}")
+
+
+def example_inputs(body: Any, config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Shapes of a batch of one for a body: a picture of its size, or a text of two tokens."""
+    import jax
+    import jax.numpy as jnp
+
+    side = config.get("image_size", 64)
+    rows, columns = side if isinstance(side, (list, tuple)) else (side, side)
+    picture = (1, rows, columns, config.get("in_channels", 3))
+    return tuple(
+        jax.ShapeDtypeStruct(picture, jnp.float32)
+        if name == "image"
+        else jax.ShapeDtypeStruct((1, 2), jnp.int32)
+        for name in body.inputs
+    )
 
 
 def misfits(kind: str, expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
