@@ -1,6 +1,7 @@
 """What a body hands to a head, and which of its layers run in training mode.
 
-Shapes: b batch, t tokens, d width, h w pixels, c channels.
+Shapes: b batch, t tokens, d width, h w pixels, c channels, v vocabulary, e width of an
+embedding.
 """
 
 from typing import Any
@@ -20,6 +21,7 @@ class Features:
         sequence: One vector a token: [b t d].
         maps: Feature maps by growing stride: tuple of [b h w c].
         mask: Which tokens are real: [b t].
+        table: The token embeddings, for heads tied to them: [v e].
         layers: The output of every layer, under the layer's name.
     """
 
@@ -27,6 +29,7 @@ class Features:
     sequence: Any = None
     maps: tuple[Any, ...] = ()
     mask: Any = None
+    table: Any = None
     layers: dict[str, Any] = struct.field(default_factory=dict)
 
 

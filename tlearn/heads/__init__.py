@@ -11,16 +11,26 @@ if TYPE_CHECKING:
     from tlearn.heads.classifiers import MLP as MLP
     from tlearn.heads.classifiers import Cosine as Cosine
     from tlearn.heads.classifiers import Linear as Linear
+    from tlearn.heads.language import MaskedLM as MaskedLM
+    from tlearn.heads.language import Pretraining as Pretraining
+    from tlearn.heads.language import ReplacedToken as ReplacedToken
     from tlearn.heads.registry import build as build
     from tlearn.heads.registry import create as create
     from tlearn.heads.registry import describe as describe
     from tlearn.heads.registry import names as names
+    from tlearn.heads.tokens import Span as Span
+    from tlearn.heads.tokens import Tagging as Tagging
 
 _LAZY = {
     "CausalLM": "causal_lm",
     "Cosine": "classifiers",
     "Linear": "classifiers",
     "MLP": "classifiers",
+    "MaskedLM": "language",
+    "Pretraining": "language",
+    "ReplacedToken": "language",
+    "Span": "tokens",
+    "Tagging": "tokens",
     "build": "registry",
     "create": "registry",
     "describe": "registry",

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from tlearn.bodies.activations import ACTIVATIONS
 from tlearn.bodies.features import Features
+from tlearn.heads.reading import check_head, pooled_of
 
 _INITS = {
     # A zero head starts from equal logits: the first gradients into the body are zero as well.
@@ -37,36 +39,40 @@ class Linear(nn.Module):
     family: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        _check(self.classes, self.kernel_init, self.dropout, tuple(_INITS))
+        check_head(self.classes, self.kernel_init, self.dropout, tuple(_INITS))
         super().__post_init__()
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool = False) -> Float[Array, "b k"]:
         """Computes the logits in float32."""
-        x = nn.Dropout(self.dropout, name="dropout")(_pooled(features), deterministic=not train)
+        x = nn.Dropout(self.dropout, name="dropout")(pooled_of(features), deterministic=not train)
         init = _INITS[self.kernel_init]
         return nn.Dense(self.classes, self.use_bias, kernel_init=init, name="dense")(x)
 
 
 class MLP(nn.Module):
-    """Hidden layers with ReLU before the last affine map: ``hidden_1``, ..., ``dense``.
+    """Hidden layers before the last affine map: ``hidden_1``, ..., ``dense``.
 
     Attributes:
         classes: How many logits.
         hidden: Widths of the hidden layers.
         kernel_init: Of the last layer: ``zeros``, or ``scaled`` (variance 1/d).
         dropout: Share dropped before every affine map in training.
+        activation: After every hidden layer: a name in `tlearn.bodies.activations`.
+        drop_input: Whether the pooled features are dropped from as well.
     """
 
     classes: int
     hidden: tuple[int, ...] = (256,)
     kernel_init: str = "zeros"
     dropout: float = 0.0
+    activation: str = "relu"
+    drop_input: bool = True
 
     family: ClassVar[str] = "mlp"
 
     def __post_init__(self) -> None:
-        _check(self.classes, self.kernel_init, self.dropout, tuple(_INITS))
+        check_head(self.classes, self.kernel_init, self.dropout, tuple(_INITS), self.activation)
         if not self.hidden or any(width < 1 for width in self.hidden):
             raise ValueError(
                 f"an MLP head needs hidden widths of at least 1, got {self.hidden}: "
@@ -77,12 +83,15 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, features: Features, *, train: bool = False) -> Float[Array, "b k"]:
         """Computes the logits in float32."""
-        x = _pooled(features)
+        x = pooled_of(features)
+        # He et al. 2015: variance 2/fan-in before what lets half through; tanh lets all through.
+        gain = 1.0 if self.activation in ("tanh", "sigmoid") else 2.0
+        init = nn.initializers.variance_scaling(gain, "fan_in", "truncated_normal")
         for i, width in enumerate(self.hidden):
-            x = nn.Dropout(self.dropout, name=f"dropout_{i + 1}")(x, deterministic=not train)
-            # He et al. 2015: variance 2/fan-in before a ReLU.
-            init = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
-            x = nn.relu(nn.Dense(width, kernel_init=init, name=f"hidden_{i + 1}")(x))
+            if i > 0 or self.drop_input:
+                x = nn.Dropout(self.dropout, name=f"dropout_{i + 1}")(x, deterministic=not train)
+            x = nn.Dense(width, kernel_init=init, name=f"hidden_{i + 1}")(x)
+            x = ACTIVATIONS[self.activation](x)
         x = nn.Dropout(self.dropout, name="dropout")(x, deterministic=not train)
         return nn.Dense(self.classes, kernel_init=_INITS[self.kernel_init], name="dense")(x)
 
@@ -107,7 +116,7 @@ class Cosine(nn.Module):
     family: ClassVar[str] = "cosine"
 
     def __post_init__(self) -> None:
-        _check(self.classes, "scaled", self.dropout, ("scaled",))
+        check_head(self.classes, "scaled", self.dropout, ("scaled",))
         if self.scale <= 0:
             raise ValueError(f"a cosine head needs a positive scale, got {self.scale}")
         super().__post_init__()
@@ -115,7 +124,7 @@ class Cosine(nn.Module):
     @nn.compact
     def __call__(self, features: Features, *, train: bool = False) -> Float[Array, "b k"]:
         """Computes the logits in float32."""
-        x = nn.Dropout(self.dropout, name="dropout")(_pooled(features), deterministic=not train)
+        x = nn.Dropout(self.dropout, name="dropout")(pooled_of(features), deterministic=not train)
         directions = _Directions(self.classes, name="dense")(x.shape[-1])
         scale = self.param("scale", nn.initializers.constant(self.scale), (), jnp.float32)
         return scale * (_unit(x, axis=1) @ _unit(directions, axis=0))
@@ -133,24 +142,3 @@ def _unit(x: Float[Array, "m n"], axis: int) -> Float[Array, "m n"]:
     """Scales vectors to length one; a zero vector stays zero with a finite gradient."""
     # Inside the root, not around it: the root's derivative at 0 is infinite.
     return x / jnp.sqrt(jnp.square(x).sum(axis, keepdims=True) + 1e-12)
-
-
-def _pooled(features: Features) -> Float[Array, "b d"]:
-    if features.pooled is None:
-        raise ValueError(
-            "a class head reads features.pooled, but this body offers none; its layers are "
-            f"{list(features.layers)}; pool one of its outputs in the body"
-        )
-    return features.pooled.astype(jnp.float32)
-
-
-def _check(classes: int, init: str, dropout: float, inits: tuple[str, ...]) -> None:
-    problems = []
-    if classes < 1:
-        problems.append(f"classes must be at least 1, got {classes}")
-    if init not in inits:
-        problems.append(f"kernel_init is one of {', '.join(map(repr, inits))}, got {init!r}")
-    if not 0.0 <= dropout < 1.0:
-        problems.append(f"dropout is a share in [0, 1), got {dropout}")
-    if problems:
-        raise ValueError("this head cannot be built: " + "; ".join(problems))

@@ -11,6 +11,11 @@ HEADS = Registry(
         "linear": "tlearn.heads.classifiers:Linear",
         "mlp": "tlearn.heads.classifiers:MLP",
         "cosine": "tlearn.heads.classifiers:Cosine",
+        "masked_lm": "tlearn.heads.language:MaskedLM",
+        "pretraining": "tlearn.heads.language:Pretraining",
+        "replaced_token": "tlearn.heads.language:ReplacedToken",
+        "tagging": "tlearn.heads.tokens:Tagging",
+        "span": "tlearn.heads.tokens:Span",
         "causal_lm": "tlearn.heads.causal_lm:CausalLM",
     },
 )
