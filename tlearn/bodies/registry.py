@@ -114,6 +114,28 @@ def _unknown(what: str, name: Any, known: Any) -> str:
     return f"unknown {what} {name!r}{hint} (known: {', '.join(map(str, known))})"
 
 
+_BERTS = (
+    "bert-base",
+    "bert-base-cased",
+    "bert-large",
+    "bert-large-cased",
+    "bert-base-multilingual-cased",
+    "bert-tiny",
+    "bert-mini",
+    "bert-small",
+    "bert-medium",
+    "distilbert-base",
+    "distilbert-base-cased",
+    "roberta-base",
+    "roberta-large",
+    "distilroberta-base",
+    "electra-small",
+    "electra-base",
+    "electra-large",
+    "minilm-l6",
+    "minilm-l12",
+)
+_GPTS = ("openai-gpt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 
 BODIES = Registry(
@@ -121,8 +143,14 @@ BODIES = Registry(
     families={
         "resnet": "tlearn.bodies.resnet:ResNet",
         "mobilenet_v2": "tlearn.bodies.mobilenet_v2:MobileNetV2",
+        "bert": "tlearn.bodies.bert:Bert",
+        "gpt": "tlearn.bodies.gpt:GPT",
     },
-    variants={f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
+    variants={
+        **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
+        **{name: ("bert", "tlearn.bodies.bert:VARIANTS") for name in _BERTS},
+        **{name: ("gpt", "tlearn.bodies.gpt:VARIANTS") for name in _GPTS},
+    },
 )
 
 
