@@ -136,6 +136,23 @@ _BERTS = (
     "minilm-l12",
 )
 _GPTS = ("openai-gpt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+_VITS = (
+    "vit-tiny-patch16",
+    "vit-small-patch16",
+    "vit-small-patch32",
+    "vit-base-patch16",
+    "vit-base-patch32",
+    "vit-large-patch14",
+    "vit-large-patch16",
+    "vit-large-patch32",
+    "vit-huge-patch14",
+    "deit-tiny",
+    "deit-small",
+    "deit-base",
+    "deit-tiny-distilled",
+    "deit-small-distilled",
+    "deit-base-distilled",
+)
 _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 
 BODIES = Registry(
@@ -143,11 +160,14 @@ BODIES = Registry(
     families={
         "resnet": "tlearn.bodies.resnet:ResNet",
         "mobilenet_v2": "tlearn.bodies.mobilenet_v2:MobileNetV2",
+        "vit": "tlearn.bodies.vit:ViT",
+        "word_vectors": "tlearn.bodies.word_vectors:WordVectors",
         "bert": "tlearn.bodies.bert:Bert",
         "gpt": "tlearn.bodies.gpt:GPT",
     },
     variants={
         **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
+        **{name: ("vit", "tlearn.bodies.vit:VARIANTS") for name in _VITS},
         **{name: ("bert", "tlearn.bodies.bert:VARIANTS") for name in _BERTS},
         **{name: ("gpt", "tlearn.bodies.gpt:VARIANTS") for name in _GPTS},
     },
