@@ -1,0 +1,46 @@
+"""What both sides of the comparison agree on: texts, parts, lengths, recipe."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+TASKS = ("sst2", "trec6")
+REPORTED = {"sst2": "dev.tsv", "trec6": "test.tsv"}
+"""SST-2 is reported on its dev part, TREC-6 on its test part; nothing is chosen on either."""
+SEEDS, PILOT = (0, 1, 2), 100
+RATES = (5e-5, 1e-4, 2e-4)
+EPOCHS, BATCH, MAX_LENGTH = 2, 32, 64
+WEIGHT_DECAY, CLIP = 0.01, 1.0
+HELD = 0.1
+"""Share of the training part that rates are chosen on; it is not trained on, by either side."""
+
+
+def rows(file: Path) -> list[tuple[str, str]]:
+    """Reads a table of text and label; quotes are text."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        table = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [(row["text"], row["label"]) for row in table]
+
+
+def read(data: Path, task: str, *, seed: int) -> dict[str, list[tuple[str, str]]]:
+    """The parts of a task: ``train``, ``validation`` (carved from it by the seed), ``reported``."""
+    whole = rows(data / task / "train.tsv")
+    order = np.random.default_rng(seed).permutation(len(whole))
+    held = round(HELD * len(whole))
+    return {
+        "train": [whole[i] for i in order[held:]],
+        "validation": [whole[i] for i in order[:held]],
+        "reported": rows(data / task / REPORTED[task]),
+    }
+
+
+def labels(parts: dict[str, list[tuple[str, str]]]) -> list[str]:
+    """The labels, sorted."""
+    return sorted({label for _, label in parts["train"]})
+
+
+def columns(parts: dict[str, list[tuple[str, str]]], name: str) -> tuple[list[str], list[int]]:
+    """Texts and label numbers of a part."""
+    names = labels(parts)
+    return [text for text, _ in parts[name]], [names.index(label) for _, label in parts[name]]
