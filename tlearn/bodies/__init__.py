@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tlearn.bodies.resnet import ResNet as ResNet
     from tlearn.bodies.surgery import Surgery as Surgery
     from tlearn.bodies.surgery import adapt_input_channels as adapt_input_channels
+    from tlearn.bodies.vit import ViT as ViT
+    from tlearn.bodies.word_vectors import WordVectors as WordVectors
 
 _LAZY = {
     "Conv": "convolution",
@@ -28,6 +30,8 @@ _LAZY = {
     "MobileNetV2": "mobilenet_v2",
     "ResNet": "resnet",
     "Surgery": "surgery",
+    "ViT": "vit",
+    "WordVectors": "word_vectors",
     "adapt_input_channels": "surgery",
     "build": "registry",
     "conv2d": "convolution",
