@@ -153,6 +153,7 @@ _VITS = (
     "deit-small-distilled",
     "deit-base-distilled",
 )
+_ALBERTS = ("albert-base", "albert-large", "albert-xlarge", "albert-xxlarge")
 _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 
 BODIES = Registry(
@@ -163,12 +164,14 @@ BODIES = Registry(
         "vit": "tlearn.bodies.vit:ViT",
         "word_vectors": "tlearn.bodies.word_vectors:WordVectors",
         "bert": "tlearn.bodies.bert:Bert",
+        "albert": "tlearn.bodies.albert:Albert",
         "gpt": "tlearn.bodies.gpt:GPT",
     },
     variants={
         **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
         **{name: ("vit", "tlearn.bodies.vit:VARIANTS") for name in _VITS},
         **{name: ("bert", "tlearn.bodies.bert:VARIANTS") for name in _BERTS},
+        **{name: ("albert", "tlearn.bodies.albert:VARIANTS") for name in _ALBERTS},
         **{name: ("gpt", "tlearn.bodies.gpt:VARIANTS") for name in _GPTS},
     },
 )
