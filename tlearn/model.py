@@ -52,11 +52,18 @@ class Model(nn.Module):
 
 
 def variables(params: Mapping[str, Any], collections: Mapping[str, Any]) -> dict[str, Any]:
-    """Builds what Linen's ``apply`` takes from flat parameters and flat BatchNorm statistics."""
-    tree: dict[str, Any] = {"params": unflatten(params)}
+    """Builds what Linen's ``apply`` takes from flat parameters and flat BatchNorm statistics.
+
+    Arrays of a source that still lie in their file are read here.
+    """
+    tree: dict[str, Any] = {"params": unflatten(_in_memory(params))}
     if collections:
-        tree["batch_stats"] = unflatten(collections)
+        tree["batch_stats"] = unflatten(_in_memory(collections))
     return tree
+
+
+def _in_memory(flat: Mapping[str, Any]) -> FlatParams:
+    return {path: v.read() if hasattr(v, "read") else v for path, v in flat.items()}
 
 
 def initialise(

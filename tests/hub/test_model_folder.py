@@ -110,7 +110,7 @@ ALTERED = {
     "format": (put("format", value=2), "has the format 2; this version reads 1"),
     "unknown key": (put("boddy", value=1), "unknown keys [\"'boddy' (nearest: ['body'])\"]"),
     "missing key": (lambda d: d.pop("facts"), "misses ['facts']"),
-    "family": (put("body", "family", value="resnt"), "did you mean 'resnet'?"),
+    "family": (put("body", "family", value="resnt"), "did you mean 'resnet'"),
     "field": (put("body", "dpeth", value=3), "unknown field of body 'resnet' 'dpeth'"),
     "body": (put("body", value=[1]), "the body's config is no dictionary"),
     "width": (put("body", "stage_widths", value=[4, 16]), "has the shape (8,), wanted (16,)"),

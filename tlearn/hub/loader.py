@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tlearn.bodies.facts import ImageFacts
+from tlearn.bodies.facts import ImageFacts, TextFacts
+from tlearn.hub.casts import to_float32
+from tlearn.hub.checkpoint_folder import is_checkpoint_folder
 from tlearn.hub.errors import HubError, quoted
-from tlearn.hub.mapping import apply
+from tlearn.hub.folder_source import folder_source
+from tlearn.hub.mapping import lazily
 from tlearn.hub.model_folder import read_run
 from tlearn.hub.npz_file import read_npz
 from tlearn.hub.raw import RawFile, file_sha256
@@ -22,7 +23,9 @@ from tlearn.hub.torch_file import read_torch
 from tlearn.hub.verify import check_shapes, full_configs
 from tlearn.params import nearest
 
-_READERS = ("torch", "safetensors", "npz", "run")
+_FILES = ("torch", "safetensors", "npz")
+_FOLDERS = ("hf",)
+_KINDS = (*_FILES, "run", *_FOLDERS)
 EXPORT_KEY = "tlearn"
 """Where an exported file keeps what names and shapes cannot say."""
 
@@ -33,59 +36,66 @@ def load(
     key: str | None = None,
     family: str | None = None,
     label_names: tuple[str, ...] | None = None,
-    facts: ImageFacts | None = None,
+    facts: ImageFacts | TextFacts | None = None,
     licence: str | None = None,
+    read: bool = True,
 ) -> Source:
     """Loads weights to start from.
 
     Args:
-        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE`` or ``run:FOLDER``.
+        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``, ``run:FOLDER``, ``hf:FOLDER`` or
+            just a folder with a ``config.json``.
         key: Which of several state dicts of a torch file.
         family: Which mapping table, where names leave a doubt or the head is absent.
         label_names: Names of the head's outputs, in their order; replace those that are known.
-        facts: How pictures were prepared; replace those that are known.
+        facts: How pictures or texts were prepared; replace those that are known.
         licence: The weights' licence, if the file does not say.
+        read: False leaves the numbers in their files, so that no digest is known: for a look at
+            names and shapes.
 
     Returns:
-        Float32 arrays under our names. Narrower and wider floats are cast; ``provenance["casts"]``
-        names each.
+        Float32 arrays under our names, read from the file when they are looked at. Narrower and
+        wider floats are cast; ``provenance["casts"]`` names each.
 
     Raises:
         HubError: If the file is unsound, or is not exactly one known model.
     """
     kind, colon, place = spec.partition(":")
-    if not colon or kind not in _READERS or not place:
-        close = nearest(kind, _READERS, 1) or list(_READERS)
+    if is_checkpoint_folder(Path(spec).expanduser()):
+        kind, colon, place = "hf", ":", spec
+    if not colon or kind not in _KINDS or not place:
+        close = nearest(kind, _KINDS, 1) or list(_KINDS)
         if Path(spec).expanduser().is_dir():
             close, place = ["run"], spec
         raise HubError(
-            f"{quoted(spec)} names no weights: write KIND:PATH with a kind of {list(_READERS)}, "
+            f"{quoted(spec)} names no weights: write KIND:PATH with a kind of {list(_KINDS)}, "
             f"as in '{close[0]}:{place or (spec if not colon else 'PATH')}'"
         )
     if kind != "torch" and key is not None:
         raise HubError(f"key={key!r} chooses within torch files, not within {kind}")
+    if kind not in _FILES and family is not None:
+        raise HubError(f"family=... is for files of foreign names; {kind}: says what it is")
     if kind == "run":
-        if family is not None:
-            raise HubError("family=... is for foreign names; a run says what it is")
-        return _override(read_run(place), label_names, facts, licence)
-    if kind == "torch":
-        raw = read_torch(place, key)
+        source = read_run(place, read=read)
+    elif kind in _FOLDERS:
+        source = folder_source(spec, place, read=read)
     else:
-        raw = read_safetensors(place) if kind == "safetensors" else read_npz(place)
-    source = _foreign(spec, Path(place).expanduser(), raw, family)
+        readers = {"torch": lambda: read_torch(place, key), "npz": lambda: read_npz(place)}
+        raw = readers.get(kind, lambda: read_safetensors(place))()
+        source = _foreign(spec, Path(place).expanduser(), raw, family, read)
     return _override(source, label_names, facts, licence)
 
 
-def _foreign(spec: str, path: Path, raw: RawFile, family: str | None) -> Source:
+def _foreign(spec: str, path: Path, raw: RawFile, family: str | None, read: bool) -> Source:
     prefix = strip_wrapper(list(raw.arrays))
     arrays = {name.removeprefix(prefix): array for name, array in raw.arrays.items()}
     _refuse_own_names(path, arrays)
     try:
         chosen, known = recognise({n: tuple(a.shape) for n, a in arrays.items()}, family)
         checked = full_configs(known.body, _linear(known.classes), len(arrays))
-        mapped = apply(chosen.table(checked.body, known.classes), arrays)
+        mapped = lazily(chosen.table(checked.body, known.classes), arrays)
         params, collections = untagged(mapped)
-        casts = {**_to_float32(params), **_to_float32(collections)}
+        casts = {**to_float32(params), **to_float32(collections)}
         check_shapes(checked, params, collections)
         extra = _exported(raw.aside)
     except HubError as error:
@@ -102,7 +112,7 @@ def _foreign(spec: str, path: Path, raw: RawFile, family: str | None) -> Source:
             "spec": spec,
             "file": path.name,
             "format": raw.format,
-            "sha256": file_sha256(path),
+            "sha256": file_sha256(path) if read else None,
             "bytes": path.stat().st_size,
             "table": chosen.name,
             "licence": next((raw.aside[k] for k in ("licence", "license") if k in raw.aside), None),
@@ -128,23 +138,6 @@ def _refuse_own_names(path: Path, arrays: Mapping[str, Any]) -> None:
         )
 
 
-def _to_float32(arrays: dict[str, np.ndarray]) -> dict[str, str]:
-    """Casts floats to float32 in place of the old arrays; says from what."""
-    casts: dict[str, str] = {}
-    for path, array in arrays.items():
-        if array.dtype == np.float32:
-            continue
-        name = array.dtype.name
-        if name not in ("float16", "bfloat16", "float64"):
-            raise HubError(
-                f"{path!r} has the type {name}: parameters are float16, 32, 64 or bfloat16"
-            )
-        with np.errstate(over="ignore"):
-            arrays[path] = array.astype(np.float32)
-        casts[path] = name
-    return casts
-
-
 def _exported(aside: Mapping[str, Any]) -> dict[str, Any]:
     """Reads what our own export put beside foreign names."""
     text = aside.get(EXPORT_KEY)
@@ -165,7 +158,7 @@ def _exported(aside: Mapping[str, Any]) -> dict[str, Any]:
 def _override(
     source: Source,
     label_names: tuple[str, ...] | None,
-    facts: ImageFacts | None,
+    facts: ImageFacts | TextFacts | None,
     licence: str | None,
 ) -> Source:
     changes: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlearn.hub.errors import HubError, quoted
+from tlearn.hub.leaf import Leaf
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.safetensors_file import read_safetensors, write_safetensors
 from tlearn.hub.source import (
@@ -107,8 +108,12 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def read_run(folder: str | Path) -> Source:
+def read_run(folder: str | Path, *, read: bool = True) -> Source:
     """Reads the model of a run folder, or of its ``model`` folder.
+
+    Args:
+        folder: The folder.
+        read: False leaves the weights in their file, unread and unchecked against their digest.
 
     Raises:
         HubError: If there is none, if a file is torn or altered, or if the arrays are not those of
@@ -117,15 +122,15 @@ def read_run(folder: str | Path) -> Source:
     place = _find(Path(folder).expanduser())
     described = _read_json(place / _FACTS)
     raw = read_safetensors(place / _WEIGHTS)
-    stored = file_sha256(place / _WEIGHTS)
+    stored = file_sha256(place / _WEIGHTS) if read else None
     claimed = described.get("weights_sha256")
-    if claimed is not None and claimed != stored:
+    if read and claimed is not None and claimed != stored:
         raise HubError(
             f"{place / _WEIGHTS} is not the file that was saved: its SHA-256 is {stored}, "
             f"{_FACTS} says {quoted(claimed)}; restore it from a copy"
         )
     try:
-        params, collections = untagged({name: np.array(a) for name, a in raw.arrays.items()})
+        params, collections = untagged({name: Leaf(a) for name, a in raw.arrays.items()})
         checked = full_configs(described["body"], described["head"], len(raw.arrays))
         check_shapes(checked, params, collections)
         origin = described["provenance"]

@@ -1,0 +1,129 @@
+"""From a checkpoint folder to a source: config described, names mapped, nothing read yet."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from tlearn.bodies.facts import TextFacts
+from tlearn.hub.casts import to_float32
+from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
+from tlearn.hub.errors import HubError, quoted
+from tlearn.hub.mapping import lazily
+from tlearn.hub.raw import file_sha256
+from tlearn.hub.source import Source, untagged
+from tlearn.hub.state_dict import strip_wrapper
+from tlearn.hub.tables.folder_family import Described, FolderFamily
+from tlearn.hub.tables.folders import hf_family, timm_family
+from tlearn.hub.text_facts import check_text
+from tlearn.hub.verify import check_shapes, full_configs
+
+
+def folder_source(spec: str, folder: str | Path, *, read: bool = True) -> Source:
+    """Makes a source of a folder in the layout of Hugging Face or timm.
+
+    Args:
+        spec: What was asked for, for provenance.
+        folder: Where it lies.
+        read: False leaves the weight files untouched: no digests in the provenance.
+
+    Raises:
+        HubError: If the folder is unsound, or is not exactly one known model; text models also if
+            config and tokenizer contradict each other.
+    """
+    found = read_folder(folder)
+    prefix = strip_wrapper(list(found.arrays))
+    arrays = {name.removeprefix(prefix): array for name, array in found.arrays.items()}
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    try:
+        family = _family(found)
+        described = _described(family, found, shapes)
+        checked = full_configs(described.body, described.head, len(arrays))
+        described = dataclasses.replace(described, body=checked.body, head=checked.head)
+        params, collections = untagged(lazily(family.table(described), arrays))
+        casts = {**to_float32(params), **to_float32(collections)}
+        check_shapes(checked, params, collections)
+        facts, assumed = described.facts, list(described.assumed)
+        if "tokens" in checked.body_module.inputs:
+            known = facts if isinstance(facts, TextFacts) else None
+            facts, more = check_text(found.config, found.files, checked.body, known)
+            assumed += more
+    except HubError as error:
+        raise HubError(f"{found.path} cannot be loaded: {error}") from error
+    hashes = [file_sha256(file) if read else None for file in found.weights]
+    return Source(
+        params=params,
+        collections=collections,
+        body=checked.body,
+        head=checked.head,
+        label_names=described.label_names,
+        facts=facts,
+        files=dict(found.files),
+        provenance={
+            "spec": spec,
+            "file": found.weights[0].name,
+            "format": found.format,
+            "sha256": hashes[0] if len(hashes) == 1 else None,
+            "weights": [
+                {"file": file.name, "bytes": file.stat().st_size, "sha256": stored}
+                for file, stored in zip(found.weights, hashes, strict=True)
+            ],
+            "bytes": sum(file.stat().st_size for file in found.weights),
+            "table": family.name,
+            "architecture": described.architecture,
+            "prefix": described.prefix,
+            "extra": dict(described.extra),
+            "licence": _licence(found),
+            "licence_beside": [p.name for p in sorted(found.path.glob("LICEN[CS]E*"))][:3],
+            "casts": casts,
+            "stripped_prefix": prefix,
+            "aside": dict(found.aside),
+            "assumed": assumed,
+        },
+    )
+
+
+def _family(found: CheckpointFolder) -> FolderFamily:
+    model_type, architecture = found.config.get("model_type"), found.config.get("architecture")
+    if isinstance(architecture, str) and model_type in (None, "timm_wrapper"):
+        return timm_family(architecture)
+    if not isinstance(model_type, str):
+        raise HubError(
+            f"its config.json has no model_type (and no timm architecture): {quoted(model_type)}"
+        )
+    return hf_family(model_type)
+
+
+def _described(
+    family: FolderFamily, found: CheckpointFolder, shapes: dict[str, tuple[int, ...]]
+) -> Described:
+    try:
+        return family.describe(found.config, shapes)
+    except HubError as error:
+        raise HubError(f"its config is that of {family.name}, but {error}") from error
+    except (KeyError, TypeError, AttributeError, ArithmeticError, IndexError, ValueError) as error:
+        # A config may hold anything where a number was expected.
+        raise HubError(
+            f"its config.json does not describe a model of {family.name}: "
+            f"{type(error).__name__}: {str(error)[:200]}"
+        ) from error
+
+
+def _licence(found: CheckpointFolder) -> Any:
+    """The licence, if the weights, the config or the model card's head name it."""
+    for held in (found.aside, found.config, found.config.get("pretrained_cfg")):
+        if isinstance(held, dict):
+            for key in ("licence", "license"):
+                if isinstance(held.get(key), str):
+                    return held[key]
+    try:
+        with (found.path / "README.md").open(encoding="utf-8", errors="replace") as card:
+            if card.readline().strip() != "---":
+                return None
+            for line, _ in zip(card, range(200), strict=False):
+                if line.strip() == "---":
+                    return None
+                if line.startswith("license:"):
+                    return line.partition(":")[2].strip() or None
+    except OSError:
+        return None
+    return None
