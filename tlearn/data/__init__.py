@@ -7,6 +7,7 @@ from tlearn.data.augment import RandomResizedCrop as RandomResizedCrop
 from tlearn.data.batches import Batches as Batches
 from tlearn.data.dataset import ArrayDataset as ArrayDataset
 from tlearn.data.dataset import Dataset as Dataset
+from tlearn.data.dataset import Examples as Examples
 from tlearn.data.dataset import ImageDataset as ImageDataset
 from tlearn.data.dataset import describe as describe
 from tlearn.data.dataset import labels_of as labels_of
@@ -35,6 +36,14 @@ from tlearn.data.subsets import Overlap as Overlap
 from tlearn.data.subsets import carve_validation as carve_validation
 from tlearn.data.subsets import overlap as overlap
 from tlearn.data.subsets import per_class as per_class
+from tlearn.data.text_dataset import TextDataset as TextDataset
+from tlearn.data.text_dataset import texts_of as texts_of
+from tlearn.data.text_dataset import unlabelled as unlabelled
+from tlearn.data.text_files import read_texts as read_texts
+from tlearn.data.text_files import text_file as text_file
+from tlearn.data.text_opening import TextOptions as TextOptions
+from tlearn.data.text_opening import open_texts as open_texts
+from tlearn.data.text_opening import text_splits as text_splits
 from tlearn.data.transforms import CenterCrop as CenterCrop
 from tlearn.data.transforms import ImageTransform as ImageTransform
 from tlearn.data.transforms import Normalise as Normalise

@@ -24,7 +24,7 @@ class TfdsDataset(ImageDataset):
         self.folder, self.split = folder, split
         self.image_key, self.label_key = image_key, label_key
         self.name = name
-        self.label_names = tuple(_builder(folder).info.features[label_key].names)
+        self.label_names = tuple(builder_at(folder).info.features[label_key].names)
         self.labels = np.array(
             [self._raw[index][label_key] for index in range(len(self._raw))], dtype=np.int32
         )
@@ -37,14 +37,14 @@ class TfdsDataset(ImageDataset):
 
     @functools.cached_property
     def _decoded(self) -> Any:
-        return _builder(self.folder).as_data_source(self.split)
+        return builder_at(self.folder).as_data_source(self.split)
 
     @functools.cached_property
     def _raw(self) -> Any:
         import tensorflow_datasets as tfds
 
         skip: Any = {self.image_key: tfds.decode.SkipDecoding()}
-        return _builder(self.folder).as_data_source(self.split, decoders=skip)
+        return builder_at(self.folder).as_data_source(self.split, decoders=skip)
 
     def __getstate__(self) -> dict[str, Any]:
         # Open files stay behind: another process opens its own.
@@ -92,9 +92,27 @@ def tfds_splits(
     Raises:
         DataError: If it is unknown, not prepared, stored as TFRecord, or has no such features.
     """
-    builder = _find(where, data_dir)
+    builder = prepared(where, data_dir)
     info = builder.info
     name = info.name
+    image_key = one_feature(info, image_key, "Image", "image_key")
+    label_key = one_feature(info, label_key, "ClassLabel", "label_key")
+    folder = str(builder.data_dir)
+
+    def opener(split: str) -> Callable[[], TfdsDataset]:
+        return lambda: TfdsDataset(folder, split, image_key, label_key, f"{name}/{split}")
+
+    return {split: opener(split) for split in info.splits}
+
+
+def prepared(where: str, data_dir: str | Path | None) -> Any:
+    """Finds a dataset that is prepared in a form with random access.
+
+    Raises:
+        DataError: If it is unknown, not prepared or stored as TFRecord.
+    """
+    builder = find_builder(where, data_dir)
+    info, name = builder.info, builder.info.name
     if not info.splits:
         raise DataError(
             f"TFDS dataset {name!r} is not prepared in {builder.data_dir}; prepare it once with "
@@ -106,23 +124,22 @@ def tfds_splits(
             f"{builder.info.file_format.value}, which needs TensorFlow and has no random access; "
             "store it again with " + _REBUILD.format(name=name)
         )
-    image_key = _feature(info, image_key, "Image", "image_key")
-    label_key = _feature(info, label_key, "ClassLabel", "label_key")
-    folder = str(builder.data_dir)
-
-    def opener(split: str) -> Callable[[], TfdsDataset]:
-        return lambda: TfdsDataset(folder, split, image_key, label_key, f"{name}/{split}")
-
-    return {split: opener(split) for split in info.splits}
+    return builder
 
 
-def _builder(folder: str) -> Any:
+def builder_at(folder: str) -> Any:
+    """Opens a prepared dataset."""
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(folder)
 
 
-def _find(where: str, data_dir: str | Path | None) -> Any:
+def find_builder(where: str, data_dir: str | Path | None) -> Any:
+    """Finds a dataset by name, or by a folder at or below which it was prepared.
+
+    Raises:
+        DataError: If there is none.
+    """
     import tensorflow_datasets as tfds
 
     path = Path(where).expanduser()
@@ -135,7 +152,7 @@ def _find(where: str, data_dir: str | Path | None) -> Any:
                 f"{path}: expected one prepared TFDS dataset (a folder with dataset_info.json) at "
                 f"or below it, found {len(infos)}\n{listing(found)}"
             )
-        return _builder(str(infos[0].parent))
+        return builder_at(str(infos[0].parent))
     if where.startswith((".", "/", "~")):
         raise DataError(f"{path}: no such folder")
     try:
@@ -147,7 +164,7 @@ def _find(where: str, data_dir: str | Path | None) -> Any:
         raise DataError(f"TFDS cannot open {where!r}: {error}") from error
 
 
-def _feature(info: Any, key: str | None, kind: str, option: str) -> str:
+def one_feature(info: Any, key: str | None, kind: str, option: str) -> str:
     """Finds the one feature of a kind, or checks the one that was named."""
     # TFDS keeps features in no fixed order.
     features = dict(sorted(info.features.items())) if hasattr(info.features, "items") else {}
