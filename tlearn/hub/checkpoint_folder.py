@@ -1,13 +1,13 @@
 """Folders as Hugging Face and timm lay them out: config.json, weights in one file or in shards."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlearn.hub.carried_files import inside
 from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.json_file import read_json
 from tlearn.hub.raw import RawFile
@@ -186,7 +186,7 @@ def _shards(
         wanted.setdefault(shard, set()).add(name)
     problems: list[str] = []
     for shard in sorted(wanted):
-        if not _inside(shard):
+        if not inside(shard):
             problems.append(f"the shard {quoted(shard)} lies outside the folder")
         elif not (path / shard).is_file():
             problems.append(f"the shard {quoted(shard)} is missing ({len(wanted[shard])} arrays)")
@@ -211,8 +211,3 @@ def _shards(
     if problems:
         raise HubError(f"{path / index_name} does not fit its folder:\n{listed(problems)}")
     return [path / shard for shard in sorted(wanted)], raws
-
-
-def _inside(name: str) -> bool:
-    pure = PurePosixPath(name.replace(os.sep, "/").replace("\\", "/"))
-    return bool(name) and not pure.is_absolute() and ".." not in pure.parts and ":" not in name

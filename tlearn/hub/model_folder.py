@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tlearn.hub.carried_files import read_files, write_files
 from tlearn.hub.errors import HubError, quoted
+from tlearn.hub.json_file import read_json
 from tlearn.hub.leaf import Leaf
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.safetensors_file import read_safetensors, write_safetensors
@@ -28,8 +30,10 @@ from tlearn.params import nearest
 _FORMAT = 1
 _WEIGHTS, _FACTS = "model.safetensors", "model.json"
 _PREVIOUS, _NEW = ".model-previous", ".model-new-"
-_JSON_LIMIT = 16 * 2**20
-_KEYS = ("format", "body", "head", "label_names", "facts", "provenance", "weights_sha256")
+_FILES = "files"
+_KEYS = ("format", "body", "head", "label_names", "facts", "provenance", "files", "weights_sha256")
+# What models saved by earlier versions lack.
+_OPTIONAL = ("files", "weights_sha256")
 
 
 def save_model(folder: str | Path, source: Source) -> Path:
@@ -92,6 +96,7 @@ def _write(fresh: Path, source: Source) -> None:
         "label_names": source.label_names,
         "facts": facts_to_json(source.facts),
         "provenance": source.provenance,
+        "files": write_files(fresh / _FILES, source.files),
         "weights_sha256": file_sha256(weights),
     }
     (fresh / _FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -120,7 +125,7 @@ def read_run(folder: str | Path, *, read: bool = True) -> Source:
             the body and head it describes.
     """
     place = _find(Path(folder).expanduser())
-    described = _read_json(place / _FACTS)
+    described = _read_description(place / _FACTS)
     raw = read_safetensors(place / _WEIGHTS)
     stored = file_sha256(place / _WEIGHTS) if read else None
     claimed = described.get("weights_sha256")
@@ -143,6 +148,7 @@ def read_run(folder: str | Path, *, read: bool = True) -> Source:
             head=checked.head,
             label_names=labels_from_json(described["label_names"]),
             facts=facts_from_json(described["facts"]),
+            files=read_files(place / _FILES, described.get("files", {})),
             provenance={
                 "spec": f"run:{folder}",
                 "file": _WEIGHTS,
@@ -175,22 +181,14 @@ def _find(folder: Path) -> Path:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _JSON_LIMIT:
-        raise HubError(f"{path} has more than {_JSON_LIMIT} bytes: no description of a model")
-    try:
-        described = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-        raise HubError(f"{path} is no JSON: {reason}") from error
-    if not isinstance(described, dict):
-        raise HubError(f"{path} is no JSON object")
+def _read_description(path: Path) -> dict[str, Any]:
+    described = read_json(path)
     if described.get("format") != _FORMAT:
         raise HubError(
             f"{path} has the format {quoted(described.get('format'))}; this version reads {_FORMAT}"
         )
     unknown = [key for key in described if key not in _KEYS]
-    missing = [key for key in _KEYS if key not in described and key != "weights_sha256"]
+    missing = [key for key in _KEYS if key not in described and key not in _OPTIONAL]
     if unknown or missing:
         hints = [f"{key!r} (nearest: {nearest(key, _KEYS, 1)})" for key in unknown[:10]]
         raise HubError(f"{path} has unknown keys {hints} and misses {missing}")
