@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Int
 from tlearn.bodies.activations import ACTIVATIONS
 from tlearn.bodies.checks import check_choices
 from tlearn.bodies.dropout import Dropout
+from tlearn.bodies.embeddings import places
 from tlearn.bodies.features import Features, trains
 from tlearn.bodies.layer_norm import LayerNorm
-from tlearn.bodies.segments import place_of, pooled_by, positions_of
+from tlearn.bodies.segments import place_of, pooled_by
 from tlearn.bodies.transformer import Block, BlockOutput, Cache
 
 _POOLINGS = ("last", "mean", "max", "none")
@@ -126,19 +127,19 @@ class GPT(nn.Module):
         return self._run(tokens, segments, train, None)[0]
 
     def begin(
-        self, tokens: Int[Array, "b t"], segments: Int[Array, "b t"], *, length: int
+        self, tokens: Int[Array, "b t"], segments: Int[Array, "b t"], *, room: int
     ) -> tuple[Features, tuple[Cache, ...]]:
         """Reads the beginnings of texts and keeps what reading on needs.
 
         Args:
             tokens: The beginnings, padded on either side.
             segments: 1 for real tokens, 0 for padding.
-            length: Room for tokens, those and all that follow.
+            room: How many tokens may follow.
 
         Returns:
             The features of the beginnings, and a block's keys and values each.
         """
-        shape = (len(tokens), length, self.heads, self.width // self.heads)
+        shape = (len(tokens), tokens.shape[1] + room, self.heads, self.width // self.heads)
         empty = Cache(
             keys=jnp.zeros(shape, self.dtype),
             values=jnp.zeros(shape, self.dtype),
@@ -171,10 +172,10 @@ class GPT(nn.Module):
                 f"rows of {tokens.shape[1]} tokens are longer than this body's table of "
                 f"{self.positions} positions: cut the texts (max_length={self.positions})"
             )
-        places = positions_of(segments)
+        index = places(segments)
         if cache is not None:
             # Room behind a row's end is padding to it: only real tokens count.
-            places = places + (cache[0].segments > 0).sum(1, keepdims=True)
+            index = index + (cache[0].segments > 0).sum(1, keepdims=True)
         x, table = _Embeddings(
             vocab_size=self.vocab_size,
             width=self.width,
@@ -185,7 +186,7 @@ class GPT(nn.Module):
             position_std=self.init_std * (0.5 if self.pre_norm else 1.0),
             dtype=self.dtype,
             name="embeddings",
-        )(tokens, places, trains(train, "embeddings"))
+        )(tokens, index, trains(train, "embeddings"))
         layers = {"embeddings": x}
         # Argument 3 is `train`, which decides what is traced.
         block_class = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
@@ -223,12 +224,13 @@ class GPT(nn.Module):
             final = _Final(self.norm_epsilon, self.dtype, name="final")
             whole, at = final(whole), None if at is None else final(at)
             layers["final"] = whole
+        pooled = None
+        if at is not None:
+            pooled = at[:, 0].astype(jnp.float32)
+        elif cache is None:
+            pooled = pooled_by(whole, segments, self.pooling)
         features = Features(
-            pooled=at[:, 0].astype(jnp.float32)
-            if at is not None
-            else None
-            if cache is not None
-            else pooled_by(whole, segments, self.pooling),
+            pooled=pooled,
             sequence=whole,
             mask=segments > 0,
             layers=layers,
@@ -252,7 +254,7 @@ class _Embeddings(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "b t"], places: Int[Array, "b t"], train: bool
+        self, tokens: Int[Array, "b t"], index: Int[Array, "b t"], train: bool
     ) -> tuple[Float[Array, "b t d"], Float[Array, "v d"]]:
         words = nn.Embed(
             self.vocab_size,
@@ -266,7 +268,7 @@ class _Embeddings(nn.Module):
             embedding_init=nn.initializers.normal(self.position_std),
             name="positions",
         )
-        x = (words(tokens) + spots(places)).astype(self.dtype)
+        x = (words(tokens) + spots(index)).astype(self.dtype)
         return Dropout(self.dropout, name="dropout")(x, deterministic=not train), words.embedding
 
 

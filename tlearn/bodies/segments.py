@@ -1,37 +1,18 @@
-"""Segments say which tokens of a row belong together: 0 is padding, 1, 2, ... number its examples.
+"""Pooling a row of vectors into one, by the segments that say which of its tokens are real.
 
 Shapes: b batch, t tokens, d width.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-POOLINGS = ("first", "last", "mean", "max", "none")
-"""How one vector is taken from a row of them."""
-
-
-def positions_of(segments: Int[Array, "b t"]) -> Int[Array, "b t"]:
-    """Counts tokens from 0 within every segment, wherever in its row it begins; 0 for padding.
-
-    Example:
-        >>> positions_of(jnp.array([[0, 1, 1, 2, 2, 2, 0]])).tolist()
-        [[0, 0, 1, 0, 1, 2, 0]]
-    """
-    places = jnp.arange(segments.shape[1]).reshape(1, -1)
-    before = jnp.pad(segments[:, :-1], ((0, 0), (1, 0)))
-    begin = jax.lax.cummax(jnp.where(segments != before, places, 0), axis=1)
-    return jnp.where(segments > 0, places - begin, 0).astype(jnp.int32)
+from tlearn.bodies.embeddings import first_place, last_place
 
 
 def place_of(segments: Int[Array, "b t"], pooling: str) -> Int[Array, " b"] | None:
     """The place in its row that a pooling reads; None where it reads all or none."""
-    real = segments > 0
-    if pooling == "first":
-        return jnp.argmax(real, axis=1)
-    if pooling == "last":
-        return segments.shape[1] - 1 - jnp.argmax(real[:, ::-1], axis=1)
-    return None
+    places = {"first": first_place, "last": last_place}
+    return places[pooling](segments) if pooling in places else None
 
 
 def pooled_by(

@@ -233,7 +233,7 @@ class _Attention(nn.Module):
         start, key_segments = 0, segments
         if cache is not None:
             start = cache.seen
-            cache = _extended(cache, keys, values, segments)
+            cache = extended(cache, keys, values, segments)
             keys, values, key_segments = cache.keys, cache.values, cache.segments
 
         def mix(x: Array, query_segments: Array | None, start: Any, total: int | None) -> Array:
@@ -262,7 +262,7 @@ class _Attention(nn.Module):
         return whole, at, cache
 
 
-def _extended(cache: Cache, keys: Array, values: Array, segments: Array | None) -> Cache:
+def extended(cache: Cache, keys: Array, values: Array, segments: Array | None) -> Cache:
     """Writes new keys and values behind those seen."""
     if segments is None:
         segments = jnp.ones(keys.shape[:2], cache.segments.dtype)
