@@ -132,6 +132,7 @@ def start(
         key=jax.random.key(seed),
         accumulate=recipe.accumulate,
         ema=recipe.ema is not None,
+        function_pull=recipe.function_pull,
         **settings,
     )
     source = SourceWeights(params={p: jnp.asarray(params[p]) for p in rows.pulled})

@@ -131,3 +131,17 @@ def test_a_logit_pull_needs_the_source_head():
 def test_a_pull_that_cannot_be_made_says_why(changes, says):
     with pytest.raises(ValueError, match=says):
         FunctionPull(**{"form": "features", "strength": 1.0} | changes)
+
+
+@pytest.mark.parametrize("form", PULLS)
+def test_a_sweep_over_strengths_compiles_once(form):
+    # Tried with the strength as a constant of the program: the pull did not change.
+    _, state, step, source = start(form)
+    state, before, found = away(state), step._cache_size(), []
+    for strength in (0.0, 0.5, 1.0):
+        given = jax.tree.map(jnp.copy, state)  # The step takes its state's arrays with it.
+        given.numbers["function_pull"] = jnp.float32(strength)
+        found.append(float(step(given, tiny.batch(), source)[1]["function_pull"]))
+    assert found[0] == 0
+    assert found[2] == pytest.approx(2 * found[1])
+    assert step._cache_size() <= before + 1

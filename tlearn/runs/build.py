@@ -153,6 +153,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
             key=stream(seed, "run"),
             accumulate=config.train.accumulate,
             ema=config.train.ema > 0,
+            function_pull=recipe.function_pull,
         )
 
     program = Program(model, rows, task.objective, recipe, line)

@@ -14,8 +14,8 @@ class DataConfig:
     """Which examples, and how they are prepared."""
 
     data: str
-    """The examples: a folder or file, or one of digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
-    tar:FILE, tfds:NAME."""
+    """The examples: a folder or file. Images: digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
+    tar:FILE, tfds:NAME. Texts: tsv:FILE, csv:FILE, jsonl:FILE, glue:DIR, tfds:NAME."""
     train_split: str = ""
     """Split expression of the training examples, as in train[:80%]; empty for train, or for all
     where there is one split only."""
@@ -40,6 +40,16 @@ class DataConfig:
     the body's first kernel."""
     workers: int = 0
     """Processes that decode images; 0 decodes in a thread of this one."""
+    text_column: str = ""
+    """Column of the texts, by name or number from 0; empty where the table leaves no doubt."""
+    pair_column: str = ""
+    """Column of the second texts, where examples are pairs."""
+    label_column: str = ""
+    """Column of the labels."""
+    max_length: int = 0
+    """Tokens of the longest text, longer ones are cut; 0 for what the body can take."""
+    widths: str = "auto"
+    """Tokens that batches of texts are padded to: auto, one number, or several as 16,32,64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,8 @@ class BodyConfig:
     """Name of the body, as in resnet20, resnet50, mobilenet_v2."""
     settings: tuple[str, ...] = ()
     """Changes to it as field=value, as in stage_widths=8,16,32."""
+    tokenizer: str = ""
+    """Folder of the tokenizer of a text body (tokenizer.json, vocab.txt, ...)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,7 +169,7 @@ class TrainConfig:
 LARGEST_SIZE = 4096
 """More pixels a side than this are a slip of the keyboard, and would fill the memory."""
 _AT_LEAST: dict[str, dict[str, int]] = {
-    "data": {"per_class": 0, "size": 0, "workers": 0},
+    "data": {"per_class": 0, "size": 0, "workers": 0, "max_length": 0},
     "strategy": {"weight_decay": 0, "pull_strength": 0},
     "optimizer": {"clip": 0},
     "train": {

@@ -71,6 +71,7 @@ def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) 
             key=jax.random.key(0),
             accumulate=recipe.accumulate,
             ema=recipe.ema is not None,
+            function_pull=recipe.function_pull,
         )
 
     batch = {

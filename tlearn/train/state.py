@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from tlearn.params import FlatParams, merge, split
+from tlearn.transfer.function_pull import FunctionPull
 from tlearn.transfer.optimizer import Optimizer
 from tlearn.transfer.plan import Plan
 
@@ -30,8 +31,8 @@ class State:
         frozen: Parameters that are not; may be bfloat16 on request.
         collections: BatchNorm statistics by path.
         slots: Optimizer state, over `trainable` only.
-        numbers: ``peak``, ``total`` and per-parameter ``rate``, ``decay``, ``pull``: arrays, so
-            that changing them compiles nothing.
+        numbers: ``peak``, ``total``, per-parameter ``rate``, ``decay``, ``pull``, and
+            ``function_pull`` where there is one: arrays, so that changing them compiles nothing.
         gathered: Gradient sum and count since the last update, when accumulating.
         ema: Averaged trainable weights, when asked for.
         key: Root of the random streams.
@@ -85,6 +86,7 @@ def init(
     accumulate: int = 1,
     ema: bool = False,
     frozen_dtype: Any = None,
+    function_pull: FunctionPull | None = None,
 ) -> State:
     """Builds the state at step 0 from a plan and initial parameters.
 
@@ -98,6 +100,7 @@ def init(
         accumulate: Batches per update.
         ema: Whether to keep averaged weights.
         frozen_dtype: Dtype of frozen parameters; None keeps float32.
+        function_pull: The recipe's pull in function space, if it has one.
 
     Raises:
         ValueError: If ``total`` is below 1.
@@ -119,7 +122,7 @@ def init(
         frozen=frozen,
         collections={p: jnp.array(v, copy=True) for p, v in collections.items()},
         slots=optimizer.direction().init(trainable),
-        numbers=numbers(plan, optimizer, total),
+        numbers=numbers(plan, optimizer, total, function_pull),
         gathered=_gathered(trainable) if accumulate > 1 else None,
         ema={p: jnp.array(v, copy=True) for p, v in trainable.items()} if ema else None,
         key=key,
@@ -127,9 +130,13 @@ def init(
     )
 
 
-def numbers(plan: Plan, optimizer: Optimizer, total: int) -> dict[str, Array]:
-    """The numbers of a training as arrays: ``peak``, ``total``, ``rate``, ``decay``, ``pull``."""
+def numbers(
+    plan: Plan, optimizer: Optimizer, total: int, function_pull: FunctionPull | None = None
+) -> dict[str, Array]:
+    """The numbers of a training as arrays; see `State`."""
+    beside = {} if function_pull is None else {"function_pull": function_pull.strength}
     return {
+        **{name: jnp.asarray(value, jnp.float32) for name, value in beside.items()},
         "peak": jnp.asarray(optimizer.rate, jnp.float32),
         "total": jnp.asarray(total, jnp.int32),
         **{name: jnp.asarray(values) for name, values in plan.numbers().items()},

@@ -142,6 +142,11 @@ def _forward(
     sums = objective(logits, batch)
     if recipe.function_pull is None:
         return sums, collections, jnp.zeros(())
+    if "function_pull" not in state.numbers:
+        raise ValueError(
+            "the state has no strength for the recipe's pull in function space: make it with "
+            "init(..., function_pull=recipe.function_pull)"
+        )
     absent = [p for p in trainable if p.startswith("body/") and p not in source.params]
     if absent:
         raise ValueError(
@@ -159,7 +164,12 @@ def _forward(
         method="features",
     )
     extra = recipe.function_pull.loss_sum(
-        features, source_features, batch["mask"], recipe.source_head, source.head
+        features,
+        source_features,
+        batch["mask"],
+        recipe.source_head,
+        source.head,
+        state.numbers["function_pull"],
     )
     return sums, collections, extra
 

@@ -21,7 +21,7 @@ class FunctionPull:
         form: ``"features"``: half the squared distance of the pooled features (the last term of
             DELTA, Li et al. 2019). ``"logits"``: T² KL between the source head's answers on the
             source body and on the moving body (Li & Hoiem 2016).
-        strength: λ.
+        strength: λ at the start of a training; its state keeps it as an array.
         temperature: T of the logit form.
     """
 
@@ -47,6 +47,7 @@ class FunctionPull:
         mask: Array,
         head: nn.Module | None,
         head_params: Mapping[str, Any] | None,
+        strength: Array | float,
     ) -> Array:
         """The pull as a sum over examples, to be added to the loss sum.
 
@@ -56,6 +57,7 @@ class FunctionPull:
             mask: 0 for examples that only fill the batch.
             head: The source's head, for the logit form.
             head_params: Its parameters by path ``head/...``; never trained.
+            strength: λ; an array of the state, so that a sweep over it compiles nothing.
 
         Raises:
             ValueError: If the logit form is asked for without the source's head, or the feature
@@ -69,7 +71,7 @@ class FunctionPull:
                     "use form='logits'"
                 )
             total = feature_distance(features.pooled, source_features.pooled, mask).sum
-            return self.strength * total
+            return strength * total
         if head is None or head_params is None:
             raise ValueError(
                 "a logit pull needs the source's head: load a source that carries one, "
@@ -79,4 +81,4 @@ class FunctionPull:
         logits: Any = head.apply(variables, features, train=False)
         source_logits: Any = head.apply(variables, source_features, train=False)
         total = logit_distance(logits, source_logits, mask, temperature=self.temperature).sum
-        return self.strength * total
+        return strength * total
