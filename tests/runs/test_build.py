@@ -38,6 +38,17 @@ def test_settings_are_read_as_what_they_look_like():
             read_setting(wrong)
 
 
+def test_factors_by_layer_and_by_parameter_become_a_strategy():
+    asked = StrategyConfig(pull_strength=0.1, pull_layers="stem=0;stage_.*=0.5", rates="head/.*=10")
+    strategy = make_strategy(asked)
+    assert strategy.pull.layers == (("stem", 0.0), ("stage_.*", 0.5))
+    assert strategy.rates == (("head/.*", 10.0),)
+    with pytest.raises(ValueError, match="'stem', 'x=much' cannot be read; write PATTERN=FACTOR"):
+        make_strategy(StrategyConfig(pull_strength=0.1, pull_layers="stem;x=much"))
+    with pytest.raises(ValueError, match="a strength above 0"):
+        make_strategy(StrategyConfig(pull_layers="stem=0"))
+
+
 def test_freeze_rules_and_fresh_layers_become_a_strategy():
     asked = StrategyConfig(freeze="body/stem/.*=frozen; .*=free", fresh="stage_2, stage_3")
     strategy = make_strategy(asked)

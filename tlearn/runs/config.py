@@ -98,6 +98,8 @@ class StrategyConfig:
     """Whether the top layer gets the factor once (zhang) or twice (electra)."""
     head_rate: float = 1.0
     """Factor of the head's rate over the body's."""
+    rates: str = ""
+    """Further factors of rates, PATTERN=FACTOR;... over parameter paths; others keep theirs."""
     weight_decay: float = 0.0
     """Decay toward zero of trained kernels (pulled ones get none)."""
     head_decay: float = -1.0
@@ -110,6 +112,8 @@ class StrategyConfig:
     """λ of the pull; 0 for none."""
     pull_way: Literal["loss", "decoupled", "proximal"] = "loss"
     """How the pull acts: as a loss term, beside the step, or as an exact proximal step."""
+    pull_layers: str = ""
+    """Factors of λ by layer of the body, PATTERN=FACTOR;...; others keep λ."""
     pull_schedule: str = "constant"
     """Course of λ over the updates, as in linear or cosine."""
     fisher_data: str = ""

@@ -132,6 +132,12 @@ def make_strategy(config: StrategyConfig) -> Strategy:
             strength=config.pull_strength,
             way=config.pull_way,
             schedule=config.pull_schedule,
+            layers=_factors(config.pull_layers, "pull_layers"),
+        )
+    elif config.pull_layers:
+        raise ValueError(
+            f"pull_layers={config.pull_layers!r} goes with a pull on parameters of a strength "
+            f"above 0; there is pull={config.pull} of strength {config.pull_strength:g}"
         )
     return Strategy(
         freeze=freeze,
@@ -141,6 +147,7 @@ def make_strategy(config: StrategyConfig) -> Strategy:
         layer_decay=config.layer_decay,
         decay_convention=config.decay_convention,
         head_rate=config.head_rate,
+        rates=_factors(config.rates, "rates"),
         weight_decay=config.weight_decay,
         head_decay=None if config.head_decay < 0 else config.head_decay,
         pull=pull,
@@ -156,6 +163,25 @@ def _freeze_rule(text: str) -> tuple[str, bool]:
             "'body/stem/.*=frozen;.*=free'"
         )
     return pattern, state == "frozen"
+
+
+def _factors(text: str, what: str) -> tuple[tuple[str, float], ...]:
+    """Reads ``PATTERN=FACTOR;PATTERN=FACTOR``."""
+    rules, problems = [], []
+    for rule in filter(None, (part.strip() for part in text.split(";"))):
+        pattern, _, factor = rule.rpartition("=")
+        try:
+            rules.append((pattern, float(factor)))
+        except ValueError:
+            problems.append(rule)
+        if not pattern and rule not in problems:
+            problems.append(rule)
+    if problems:
+        raise ValueError(
+            f"{what}: {', '.join(map(repr, problems))} cannot be read; write PATTERN=FACTOR, as in "
+            "'stage_1=0.1;stage_2=0.5'"
+        )
+    return tuple(rules)
 
 
 def make_function_pull(config: StrategyConfig) -> FunctionPull | None:
