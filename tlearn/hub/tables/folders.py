@@ -8,7 +8,15 @@ from tlearn.params import nearest
 
 # "module:attribute" strings: a table is imported when a folder asks for it. An attribute may be
 # one family or a tuple of families.
-HF: dict[str, str] = {}
+HF: dict[str, str] = {
+    "albert": "tlearn.hub.tables.hf_albert:FAMILY",
+    "bert": "tlearn.hub.tables.hf_bert:FAMILY",
+    "camembert": "tlearn.hub.tables.hf_roberta:FAMILY",
+    "distilbert": "tlearn.hub.tables.hf_distilbert:FAMILY",
+    "electra": "tlearn.hub.tables.hf_electra:FAMILY",
+    "roberta": "tlearn.hub.tables.hf_roberta:FAMILY",
+    "xlm-roberta": "tlearn.hub.tables.hf_roberta:FAMILY",
+}
 """By ``model_type``."""
 
 TIMM: dict[str, str] = {}
