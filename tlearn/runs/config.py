@@ -41,7 +41,7 @@ class DataConfig:
     workers: int = 0
     """Processes that decode images; 0 decodes in a thread of this one."""
     text_column: str = ""
-    """Column of the texts, by name or number from 0; empty where the table leaves no doubt."""
+    """Column of the texts, by name or number from 1; empty for the usual names."""
     pair_column: str = ""
     """Column of the second texts, where examples are pairs."""
     label_column: str = ""
