@@ -155,7 +155,7 @@ class Albert(nn.Module):
             out = group(x, segments, trains(train, name), position)
             x, at = out.whole, out.at
             layers[name] = x
-        pooled = at[:, 0] if at is not None else pooled_by(x, segments, reads)
+        pooled: Any = at[:, 0] if at is not None else pooled_by(x, segments, reads)
         if self.pooling == "pooler":
             pooled = Pooler(self.init_std, self.dtype, name="pooler")(pooled)
             layers["pooler"] = pooled

@@ -167,7 +167,7 @@ class Bert(nn.Module):
         mask = segments > 0
         pooled = at[:, 0] if at is not None else _pool(x, mask, self.pooling)
         if self.pooling == "pooler":
-            pooled = _Pooler(self.init_std, self.dtype, name="pooler")(pooled)
+            pooled = Pooler(self.init_std, self.dtype, name="pooler")(pooled)
             layers["pooler"] = pooled
         return Features(
             pooled=None if pooled is None else pooled.astype(jnp.float32),
@@ -178,12 +178,20 @@ class Bert(nn.Module):
         )
 
 
-class _Pooler(nn.Module):
+class Pooler(nn.Module):
+    """A dense layer and a tanh over the first token: ``dense``.
+
+    Attributes:
+        init_std: Standard deviation of the kernel at the start.
+        dtype: What to compute in.
+    """
+
     init_std: float
     dtype: str
 
     @nn.compact
     def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        """Maps each row's vector."""
         init = nn.initializers.truncated_normal(self.init_std)
         dense = Dense(x.shape[-1], kernel_init=init, dtype=self.dtype, name="dense")
         return jnp.tanh(dense(x))

@@ -8,6 +8,7 @@ from tlearn.bodies.facts import TextFacts
 from tlearn.hub.casts import to_float32
 from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
 from tlearn.hub.errors import HubError, quoted
+from tlearn.hub.image_facts import PREPROCESSOR, facts_from_preprocessor
 from tlearn.hub.mapping import lazily
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.source import Source, untagged
@@ -18,13 +19,16 @@ from tlearn.hub.text_facts import check_text
 from tlearn.hub.verify import check_shapes, full_configs
 
 
-def folder_source(spec: str, folder: str | Path, *, read: bool = True) -> Source:
+def folder_source(
+    spec: str, folder: str | Path, *, read: bool = True, pooling: str | None = None
+) -> Source:
     """Makes a source of a folder in the layout of Hugging Face or timm.
 
     Args:
         spec: What was asked for, for provenance.
         folder: Where it lies.
         read: False leaves the weight files untouched: no digests in the provenance.
+        pooling: How the body shall make one vector of a row; None for what the folder says.
 
     Raises:
         HubError: If the folder is unsound, or is not exactly one known model; text models also if
@@ -37,6 +41,8 @@ def folder_source(spec: str, folder: str | Path, *, read: bool = True) -> Source
     try:
         family = _family(found)
         described = _described(family, found, shapes)
+        if pooling is not None:
+            described = _pooled(described, pooling)
         checked = full_configs(described.body, described.head, len(arrays))
         described = dataclasses.replace(described, body=checked.body, head=checked.head)
         params, collections = untagged(lazily(family.table(described), arrays))
@@ -46,6 +52,9 @@ def folder_source(spec: str, folder: str | Path, *, read: bool = True) -> Source
         if "tokens" in checked.body_module.inputs:
             known = facts if isinstance(facts, TextFacts) else None
             facts, more = check_text(found.config, found.files, checked.body, known)
+            assumed += more
+        elif facts is None and PREPROCESSOR in found.files:
+            facts, more = facts_from_preprocessor(found.files[PREPROCESSOR])
             assumed += more
     except HubError as error:
         raise HubError(f"{found.path} cannot be loaded: {error}") from error
@@ -77,6 +86,7 @@ def folder_source(spec: str, folder: str | Path, *, read: bool = True) -> Source
             "casts": casts,
             "stripped_prefix": prefix,
             "aside": dict(found.aside),
+            "known_labels": dict(described.extra.get("known_labels", {})),
             "assumed": assumed,
         },
     )
@@ -106,6 +116,13 @@ def _described(
             f"its config.json does not describe a model of {family.name}: "
             f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
+
+
+def _pooled(described: Described, pooling: str) -> Described:
+    """Another pooling than the folder's; weights that it does not read are left behind."""
+    if "pooling" not in described.body:
+        raise HubError(f"pooling={pooling!r}: the body {described.body['family']!r} has no choice")
+    return dataclasses.replace(described, body={**described.body, "pooling": pooling})
 
 
 def _licence(found: CheckpointFolder) -> Any:

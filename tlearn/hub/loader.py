@@ -38,6 +38,7 @@ def load(
     label_names: tuple[str, ...] | None = None,
     facts: ImageFacts | TextFacts | None = None,
     licence: str | None = None,
+    pooling: str | None = None,
     read: bool = True,
 ) -> Source:
     """Loads weights to start from.
@@ -50,6 +51,8 @@ def load(
         label_names: Names of the head's outputs, in their order; replace those that are known.
         facts: How pictures or texts were prepared; replace those that are known.
         licence: The weights' licence, if the file does not say.
+        pooling: How the body makes one vector of a text, where that is another than the folder's
+            class would: ``mean`` for a sentence encoder. A pooler that is not read is left behind.
         read: False leaves the numbers in their files, so that no digest is known: for a look at
             names and shapes.
 
@@ -75,10 +78,12 @@ def load(
         raise HubError(f"key={key!r} chooses within torch files, not within {kind}")
     if kind not in _FILES and family is not None:
         raise HubError(f"family=... is for files of foreign names; {kind}: says what it is")
+    if kind not in _FOLDERS and pooling is not None:
+        raise HubError(f"pooling={pooling!r} is for folders of foreign names, not for {kind}")
     if kind == "run":
         source = read_run(place, read=read)
     elif kind in _FOLDERS:
-        source = folder_source(spec, place, read=read)
+        source = folder_source(spec, place, read=read, pooling=pooling)
     else:
         readers = {"torch": lambda: read_torch(place, key), "npz": lambda: read_npz(place)}
         raw = readers.get(kind, lambda: read_safetensors(place))()

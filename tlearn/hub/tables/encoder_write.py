@@ -43,9 +43,10 @@ def write(encoder: Encoder, described: Described) -> dict[str, Any]:
         problems.append(f"its classes pool by {encoder.poolings}, the body by {body['pooling']!r}")
     if problems:
         raise HubError(f"{encoder.name} cannot hold this model:\n{listed(problems)}")
-    model_type = described.extra.get("model_type")
+    usual = next(iter(encoder.classes))
+    model_type = str(described.extra.get("model_type", usual))
     if model_type not in encoder.classes:
-        model_type = next(iter(encoder.classes))
+        model_type = usual
     config: dict[str, Any] = {
         "architectures": [_class_name(encoder.classes[model_type], form, described.architecture)],
         "model_type": model_type,
@@ -93,12 +94,11 @@ def _class_name(start: str, form: Form | None, architecture: str) -> str:
 def _special(encoder: Encoder, described: Described) -> dict[str, int | None]:
     """Special tokens; where positions begin after padding, its number is part of the function."""
     facts, offset = described.facts, described.body.get("position_offset", 0)
-    known = isinstance(facts, TextFacts)
-    keys: dict[str, int | None] = {"pad_token_id": facts.pad if known else encoder.pad}
+    keys: dict[str, int | None] = {"pad_token_id": encoder.pad}
+    if isinstance(facts, TextFacts):
+        keys = {f"{name}_token_id": facts.token(name) for name in ("pad", "bos", "eos")}
     if encoder.offset:
         keys["pad_token_id"] = offset - 1
-    if known:
-        keys |= {f"{name}_token_id": facts.token(name) for name in ("bos", "eos")}
     return keys
 
 
