@@ -135,6 +135,11 @@ _BERTS = (
     "minilm-l6",
     "minilm-l12",
 )
+_T5S = (
+    *(f"t5-{size}" for size in ("small", "base", "large", "3b", "11b")),
+    *(f"t5-v1_1-{size}" for size in ("small", "base", "large", "xl", "xxl")),
+    *(f"flan-t5-{size}" for size in ("small", "base", "large", "xl", "xxl")),
+)
 _GPTS = ("openai-gpt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 _VITS = (
     "vit-tiny-patch16",
@@ -166,6 +171,7 @@ BODIES = Registry(
         "bert": "tlearn.bodies.bert:Bert",
         "albert": "tlearn.bodies.albert:Albert",
         "gpt": "tlearn.bodies.gpt:GPT",
+        "t5": "tlearn.bodies.t5:T5",
     },
     variants={
         **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
@@ -173,6 +179,7 @@ BODIES = Registry(
         **{name: ("bert", "tlearn.bodies.bert:VARIANTS") for name in _BERTS},
         **{name: ("albert", "tlearn.bodies.albert:VARIANTS") for name in _ALBERTS},
         **{name: ("gpt", "tlearn.bodies.gpt:VARIANTS") for name in _GPTS},
+        **{name: ("t5", "tlearn.bodies.t5:VARIANTS") for name in _T5S},
     },
 )
 
