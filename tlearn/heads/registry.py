@@ -11,6 +11,7 @@ HEADS = Registry(
         "linear": "tlearn.heads.classifiers:Linear",
         "mlp": "tlearn.heads.classifiers:MLP",
         "cosine": "tlearn.heads.classifiers:Cosine",
+        "distilled": "tlearn.heads.distilled:Distilled",
         "masked_lm": "tlearn.heads.language:MaskedLM",
         "pretraining": "tlearn.heads.language:Pretraining",
         "replaced_token": "tlearn.heads.language:ReplacedToken",

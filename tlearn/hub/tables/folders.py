@@ -16,10 +16,19 @@ HF: dict[str, str] = {
     "electra": "tlearn.hub.tables.hf_electra:FAMILY",
     "roberta": "tlearn.hub.tables.hf_roberta:FAMILY",
     "xlm-roberta": "tlearn.hub.tables.hf_roberta:FAMILY",
+    "deit": "tlearn.hub.tables.hf_vit:FAMILY",
+    "resnet": "tlearn.hub.tables.hf_resnet:FAMILY",
+    "vit": "tlearn.hub.tables.hf_vit:FAMILY",
 }
 """By ``model_type``."""
 
-TIMM: dict[str, str] = {}
+TIMM: dict[str, str] = {
+    "deit_": "tlearn.hub.tables.timm_vit:FAMILY",
+    "deit3_": "tlearn.hub.tables.timm_vit:FAMILY",
+    "flexivit_": "tlearn.hub.tables.timm_vit:FAMILY",
+    "resnet": "tlearn.hub.tables.timm_resnet:FAMILY",
+    "vit_": "tlearn.hub.tables.timm_vit:FAMILY",
+}
 """By the beginning of ``architecture``; the longest that fits counts."""
 
 
