@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tlearn.hub.errors import HubError as HubError
     from tlearn.hub.export import export_torch_names as export_torch_names
+    from tlearn.hub.foreign_folder import export_folder as export_folder
     from tlearn.hub.loader import load as load
     from tlearn.hub.model_folder import read_run as read_run
     from tlearn.hub.model_folder import save_model as save_model
@@ -27,6 +28,7 @@ _LAZY = {
     "RawFile": "raw",
     "Report": "report",
     "Source": "source",
+    "export_folder": "foreign_folder",
     "export_torch_names": "export",
     "load": "loader",
     "read_npz": "npz_file",

@@ -1,0 +1,185 @@
+"""Our models as folders that transformers and timm load, and back again bit for bit."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tlearn.bodies.facts import ImageFacts
+from tlearn.hub.carried_files import write_files
+from tlearn.hub.errors import HubError, listed
+from tlearn.hub.image_facts import (
+    PREPROCESSOR,
+    facts_from_preprocessor,
+    preprocessor_from_facts,
+)
+from tlearn.hub.mapping import invert, lazily
+from tlearn.hub.model_card import Training, model_card
+from tlearn.hub.model_folder import read_run
+from tlearn.hub.new_folder import new_folder, refuse_taken
+from tlearn.hub.safetensors_file import write_safetensors
+from tlearn.hub.source import Source, tagged
+from tlearn.hub.tables.folder_family import Described, FolderFamily
+from tlearn.hub.tables.folders import all_families
+
+# What stands before the body's names in a checkpoint with a head, where it is not the model type.
+_PREFIXES = {"gpt2": "transformer.", "openai-gpt": "transformer.", "t5": ""}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Foreign:
+    """A model as its foreign class has it.
+
+    Attributes:
+        family: The table it goes by.
+        config: Its config.json.
+        arrays: Its arrays by foreign name, in foreign layout.
+        architecture: The class, as transformers or timm call it.
+    """
+
+    family: str
+    config: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    architecture: str
+
+
+def export_folder(
+    source: Source | str | Path,
+    folder: str | Path,
+    format: Literal["hf", "timm"] = "hf",
+    *,
+    training: Training | None = None,
+) -> Path:
+    """Writes a model as a folder that transformers (``hf``) or timm loads.
+
+    The folder gets config.json, model.safetensors, the tokenizer and preprocessor files and a
+    README.md, whole or not at all. ``load("hf:FOLDER")`` gives the same arrays, body, head, label
+    names and facts back; settings that only matter in training may come back as the foreign
+    class's own.
+
+    Args:
+        source: The model, or the folder of a run that has one.
+        folder: Where to write: absent or empty.
+        format: Whose layout.
+        training: What is on record of its training, for the model card.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HubError: If no class there computes what this model does, with every reason; if the target
+            holds something, or cannot be written.
+    """
+    if not isinstance(source, Source):
+        source = read_run(str(source).removeprefix("run:"))
+    target = Path(folder).expanduser()
+    refuse_taken(target)
+    model = as_foreign(source, format)
+    card = model_card(
+        source, name=target.name, form=format, architecture=model.architecture, training=training
+    )
+    with new_folder(target) as fresh:
+        text = json.dumps(model.config, indent=2, ensure_ascii=False) + "\n"
+        (fresh / "config.json").write_text(text, encoding="utf-8")
+        write_safetensors(fresh / "model.safetensors", model.arrays, {"format": "pt"})
+        write_files(fresh, _files(source, format))
+        (fresh / "README.md").write_text(card, encoding="utf-8")
+    return target
+
+
+def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
+    """Puts a model in the names, layout and config of a foreign class, if there is one for it.
+
+    Raises:
+        HubError: Naming, for every family of such bodies, why it cannot hold this one.
+    """
+    families = [f for f in all_families() if f.origin == format]
+    fitting = [f for f in families if f.body == source.body["family"]]
+    # The table that the weights came by first: BERT's arrays may be ELECTRA's as well.
+    preferred = came_by(source)
+    fitting.sort(key=lambda family: family.name != preferred.get("table"))
+    reasons: list[str] = []
+    for family in fitting:
+        own = preferred if preferred.get("table") == family.name else {}
+        try:
+            return _in(family, source, own)
+        except HubError as error:
+            reasons.append(str(error))
+    other = {"hf": "timm", "timm": "hf"}[format]
+    if not fitting:
+        bodies = sorted({f.body for f in families})
+        reasons = [
+            f"its body is of the family {source.body['family']!r}; there are classes for {bodies}"
+        ]
+    raise HubError(
+        f"no class of {'transformers' if format == 'hf' else 'timm'} computes what this model "
+        f"does:\n{listed(reasons)}\nother ways out: format {other!r}, 'torch' (the names of the "
+        "original PyTorch code), or 'stablehlo', which holds every model"
+    )
+
+
+def came_by(source: Source) -> Mapping[str, Any]:
+    """Finds the provenance of the foreign checkpoint that the weights began as; empty if none."""
+    held: Any = source.provenance
+    while isinstance(held, Mapping):
+        if isinstance(held.get("table"), str):
+            return held
+        held = held.get("origin")
+    return {}
+
+
+def _in(family: FolderFamily, source: Source, came: Mapping[str, Any]) -> Foreign:
+    extra = came.get("extra")
+    extra = dict(extra) if isinstance(extra, Mapping) else {}
+    # How normalisations were spelled in 2018 is nothing to hand on.
+    extra.pop("old_names", None)
+    architecture = came.get("architecture")
+    described = Described(
+        body=dict(source.body),
+        head=None if source.head is None else dict(source.head),
+        label_names=source.label_names,
+        facts=source.facts,
+        architecture=architecture if isinstance(architecture, str) else "",
+        extra=extra,
+    )
+    config = family.write(described)
+    if family.origin == "hf" and source.head is not None:
+        model_type = str(config["model_type"])
+        prefix = _PREFIXES.get(model_type, f"{model_type}.")
+        described = dataclasses.replace(described, prefix=prefix)
+    flat = tagged(source.params, source.collections)
+    arrays = invert(family.table(described), flat)
+    _check_return(family, config, arrays, flat)
+    named = config.get("architectures") or [config.get("architecture", "")]
+    return Foreign(family.name, config, arrays, str(named[0]))
+
+
+def _check_return(
+    family: FolderFamily,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    flat: Mapping[str, Any],
+) -> None:
+    """Makes sure that what is written would be read as what it is."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    back = lazily(family.table(family.describe(config, shapes)), arrays)
+    if {name: tuple(leaf.shape) for name, leaf in back.items()} != {
+        name: tuple(array.shape) for name, array in flat.items()
+    }:
+        raise HubError(f"{family.name} would read these arrays as another model's")
+
+
+def _files(source: Source, format: str) -> dict[str, bytes]:
+    """Files that lie beside the weights: as they came, unless they would no longer be true."""
+    if format != "hf":
+        return {}
+    files = dict(source.files)
+    if isinstance(source.facts, ImageFacts):
+        held = files.get(PREPROCESSOR)
+        if held is None or facts_from_preprocessor(held)[0] != source.facts:
+            written = json.dumps(preprocessor_from_facts(source.facts), indent=2) + "\n"
+            files[PREPROCESSOR] = written.encode()
+    return files
