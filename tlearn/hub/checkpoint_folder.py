@@ -12,6 +12,7 @@ from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.json_file import read_json
 from tlearn.hub.raw import RawFile
 from tlearn.hub.safetensors_file import read_safetensors
+from tlearn.hub.tables.folders import plain_family
 from tlearn.hub.torch_file import read_torch
 from tlearn.params import nearest
 
@@ -51,6 +52,7 @@ _FOREIGN = {
     "rust_model.ot": "weights for Rust",
     "adapter_model.safetensors": "an adapter without its base model",
 }
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _CARRIED_LIMIT = 64 * 2**20
 
 
@@ -86,7 +88,8 @@ def is_checkpoint_folder(path: Path) -> bool:
     except HubError:
         # To be told why by the reader.
         return any((path / name).is_file() for name in WEIGHTS)
-    return "model_type" in config or "architecture" in config
+    named = "model_type" in config or "architecture" in config
+    return named or plain_family(config) is not None
 
 
 def read_folder(folder: str | Path) -> CheckpointFolder:
@@ -108,7 +111,8 @@ def read_folder(folder: str | Path) -> CheckpointFolder:
         raise HubError(f"{path} has no {CONFIG}; it holds {_held(path)}")
     config = read_json(path / CONFIG)
     name = _weights_name(path)
-    reader = read_torch if name.startswith("pytorch") else read_safetensors
+    torch = name.startswith("pytorch") or name.endswith((".bin", ".pt", ".pth"))
+    reader = read_torch if torch else read_safetensors
     if name.endswith(".index.json"):
         shards, raws = _shards(path, name, reader)
     else:
@@ -163,8 +167,12 @@ def _weights_name(path: Path) -> str:
     broken = [name for name in WEIGHTS if (path / name).is_symlink()]
     if broken:
         raise HubError(f"{path}/{broken[0]} is a link to a file that is gone: fetch it again")
+    others = [p.name for p in sorted(path.iterdir()) if p.suffix in _SUFFIXES and p.is_file()]
+    if len(others) == 1:
+        return others[0]
     raise HubError(
-        f"{path} has no weights: one of {list(WEIGHTS)} is wanted, it holds {_held(path)}"
+        f"{path} has no weights: one of {list(WEIGHTS)} is wanted, or exactly one file ending in "
+        f"{', '.join(_SUFFIXES)}; it holds {_held(path)}"
     )
 
 

@@ -14,7 +14,7 @@ from tlearn.hub.raw import file_sha256
 from tlearn.hub.source import Source, untagged
 from tlearn.hub.state_dict import strip_wrapper
 from tlearn.hub.tables.folder_family import Described, FolderFamily
-from tlearn.hub.tables.folders import hf_family, timm_family
+from tlearn.hub.tables.folders import hf_family, plain_family, timm_family
 from tlearn.hub.text_facts import check_text
 from tlearn.hub.verify import check_shapes, full_configs
 
@@ -96,6 +96,9 @@ def _family(found: CheckpointFolder) -> FolderFamily:
     model_type, architecture = found.config.get("model_type"), found.config.get("architecture")
     if isinstance(architecture, str) and model_type in (None, "timm_wrapper"):
         return timm_family(architecture)
+    plain = plain_family(found.config) if model_type is None else None
+    if plain is not None:
+        return plain
     if not isinstance(model_type, str):
         raise HubError(
             f"its config.json has no model_type (and no timm architecture): {quoted(model_type)}"

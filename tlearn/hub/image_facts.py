@@ -1,4 +1,4 @@
-"""How pictures were prepared, read from what lies beside weights: preprocessor_config.json, timm."""
+"""How pictures were prepared: read from preprocessor_config.json and from timm's config."""
 
 import json
 import math

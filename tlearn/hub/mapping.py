@@ -7,6 +7,7 @@ knows: nothing is matched by chance, and what is missing is known by name.
 
 import dataclasses
 import itertools
+import math
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -91,6 +92,35 @@ class Transform:
         return np.array(there, order="C", copy=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class PatchMatrix(Transform):
+    """A matrix over flattened patches, [out, rows · columns · channels], as a convolution's kernel.
+
+    Patches are square and have one or three channels; no number is both n² and 3n².
+    """
+
+    rank: int | None = 2
+    axes: tuple[int, ...] = ()
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """Shows [out, patch] as [rows, columns, channels, out]."""
+        super().view(array)
+        for channels in (1, 3):
+            side = math.isqrt(array.shape[1] // channels)
+            if side > 0 and side * side * channels == array.shape[1]:
+                return array.T.reshape(side, side, channels, array.shape[0])
+        raise HubError(
+            f"has the shape {array.shape}: no square patch of 1 or 3 channels has "
+            f"{array.shape[1]} numbers"
+        )
+
+    def backward(self, array: np.ndarray) -> np.ndarray:
+        """Flattens the patches again."""
+        if array.ndim != 4 or array.shape[0] != array.shape[1] or array.shape[2] not in (1, 3):
+            raise HubError(f"has the shape {array.shape}, but [p, p, 1 or 3, out] is wanted")
+        return np.array(array.reshape(-1, array.shape[3]).T, order="C", copy=True)
+
+
 TRANSFORMS: dict[str, Transform] = {
     "identity": Transform(None, ()),
     # torch keeps [out, in, rows, columns], we [rows, columns, in, out].
@@ -99,6 +129,7 @@ TRANSFORMS: dict[str, Transform] = {
     # torch keeps [out, in], we [in, out].
     "linear": Transform(2, (1, 0)),
     "vector": Transform(1, ()),
+    "patches": PatchMatrix(),
 }
 """The changes of layout a table may name."""
 

@@ -53,7 +53,7 @@ class FolderFamily:
 
     name: str
     model_types: tuple[str, ...]
-    origin: Literal["hf", "timm"]
+    origin: Literal["hf", "timm", "plain"]
     body: str
     describe: Callable[[Mapping[str, Any], Shapes], Described]
     table: Callable[[Described], Table]

@@ -1,6 +1,8 @@
 """The families of checkpoint folders by what their ``config.json`` calls itself."""
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.tables.folder_family import FolderFamily
@@ -31,6 +33,19 @@ TIMM: dict[str, str] = {
 }
 """By the beginning of ``architecture``; the longest that fits counts."""
 
+PLAIN: dict[tuple[str, ...], str] = {
+    ("dim", "depth", "heads", "mlp_dim", "patch_size"): "tlearn.hub.tables.vit_pytorch:FAMILY",
+}
+"""By the keys of a config that names neither."""
+
+
+def plain_family(config: Mapping[str, Any]) -> FolderFamily | None:
+    """Finds the family of a folder whose config names no model type, by the config's keys."""
+    for keys, spec in PLAIN.items():
+        if all(key in config for key in keys):
+            return _family(spec, "")
+    return None
+
 
 def hf_family(model_type: str) -> FolderFamily:
     """Finds the family of a Hugging Face folder.
@@ -59,7 +74,7 @@ def timm_family(architecture: str) -> FolderFamily:
 def all_families() -> tuple[FolderFamily, ...]:
     """Lists every family once; imports all tables."""
     found: dict[str, FolderFamily] = {}
-    for key, spec in (*HF.items(), *TIMM.items()):
+    for key, spec in (*HF.items(), *TIMM.items(), *(("", spec) for spec in PLAIN.values())):
         family = _family(spec, key)
         found[family.name] = family
     return tuple(found.values())
