@@ -84,6 +84,8 @@ def test_every_transform_undoes_itself(data):
     shape = data.draw(st.tuples(*[st.integers(1, 4)] * rank))
     if transform.single is not None:
         shape = tuple(1 if i == transform.single else n for i, n in enumerate(shape))
+    if name == "patches":
+        shape = (shape[0], data.draw(st.sampled_from([1, 3, 4, 9, 12, 27])))
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     there = transform.forward(array)
     assert transform.backward(there).tobytes() == array.tobytes()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tlearn.bodies.resnet import ResNet as ResNet
     from tlearn.bodies.surgery import Surgery as Surgery
     from tlearn.bodies.surgery import adapt_input_channels as adapt_input_channels
+    from tlearn.bodies.surgery import resize_positions as resize_positions
     from tlearn.bodies.vit import ViT as ViT
     from tlearn.bodies.word_vectors import WordVectors as WordVectors
 
@@ -38,6 +39,7 @@ _LAZY = {
     "create": "registry",
     "describe": "registry",
     "names": "registry",
+    "resize_positions": "surgery",
     "trains": "features",
 }
 

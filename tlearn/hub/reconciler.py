@@ -1,17 +1,19 @@
 """Fits a source to a model: every leaf is loaded, or fresh or resized by name, or it raises."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tlearn.hub.errors import HubError, listed
-from tlearn.hub.report import STATUSES, Entry, Report, make_report
+from tlearn.hub.report import Entry, Report, make_report
 from tlearn.hub.resize import check_rules, resize_array
 from tlearn.hub.source import Source
-from tlearn.params import nearest
+from tlearn.params import Digest, nearest
 
 
 def reconcile(
@@ -21,8 +23,14 @@ def reconcile(
     *,
     fresh: Sequence[str] = (),
     resize: Sequence[Sequence[Any]] = (),
+    shardings: Mapping[str, jax.sharding.Sharding] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    read: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any], Report]:
-    """Puts a source's weights where a freshly drawn model has its own.
+    """Puts a source's weights where a freshly drawn model has its own, leaf after leaf.
+
+    Beside the result there is never more than one leaf in the host's memory: each is read from its
+    file, changed, and put onto its devices before the next is touched.
 
     Args:
         source: The weights to start from.
@@ -33,10 +41,14 @@ def reconcile(
         resize: ``(pattern, operation, *arguments)``: what may change its shape, and how, as in
             ``("body/stem/conv/kernel", "adapt_input_channels")`` or
             ``("head/.*", "class_subset", ("ant", "bee"))``.
+        shardings: Where leaves go, by path; the rest goes to the default device.
+        progress: Told ``(bytes done, bytes in all)`` after every leaf.
+        read: False looks at names, shapes and types only: what is returned holds zeros for what
+            would be loaded, and the report has no digests.
 
     Returns:
-        Parameters and statistics of the model, in its dtypes, as JAX arrays of their own; and what
-        became of each.
+        Parameters and statistics of the model, in its dtypes (those of ``params``: bfloat16 where
+        a frozen leaf is to be kept so), as JAX arrays of their own; and what became of each.
 
     Raises:
         HubError: Naming, all at once: every leaf of the model that the source lacks, every leaf of
@@ -53,37 +65,51 @@ def reconcile(
         raise HubError(f"the source does not fit the model:\n{listed(problems)}")
     rules = _Rules(fresh, resize, problems)
     entries: list[Entry] = []
-    by_status: dict[str, dict[str, Any]] = {status: {} for status in STATUSES}
+    digests: dict[str, Digest] = {}
     results: list[dict[str, Any]] = []
+    total = _bytes(params) + _bytes(collections)
+    done = 0
     for kind, targets, given in (
         ("parameter", params, source.params),
         ("statistic", collections, source.collections),
     ):
         result: dict[str, Any] = {}
-        for path, target in targets.items():
+        for path in sorted(targets):
             try:
-                entry, value = _fit(source, kind, path, target, given, rules)
+                entry, value = _fit(source, path, targets[path], given, rules, read)
             except HubError as error:
                 problems.append(f"{kind} {path!r} {error}")
                 continue
-            result[path] = value
             entries.append(entry)
-            by_status[entry.status][f"{kind}:{path}"] = value
-        for path in given:
+            if read:
+                digests.setdefault(entry.status, Digest()).add(f"{kind}:{path}", value)
+            # After the first problem there is no use in filling a device's memory.
+            if not problems:
+                sharding = (shardings or {}).get(path)
+                drawn = entry.status == "fresh" and sharding is None
+                result[path] = value if drawn or not read else _put(value, sharding)
+            done += _bytes({path: targets[path]})
+            if progress is not None:
+                progress(done, total)
+        for path in sorted(given):
             if path in targets:
                 continue
             rule = rules.fresh_for(path)
             if rule is not None and path.startswith("head/"):
                 entries.append(Entry(path, "left behind", given[path].shape, f"fresh {rule!r}"))
-                by_status["left behind"][f"{kind}:{path}"] = given[path]
+                if read:
+                    digests.setdefault("left behind", Digest()).add(f"{kind}:{path}", given[path])
             else:
                 problems.append(f"{kind} {path!r} of the source {_homeless(path, targets)}")
-        results.append(dict(sorted(result.items())))
+        results.append(result)
     problems += rules.idle([*params, *collections])
+    for path in shardings or ():
+        if path not in params and path not in collections:
+            problems.append(f"shardings name {path!r}, which the model does not have")
     if problems:
         raise HubError(f"the source does not fit the model:\n{listed(problems)}")
     where = str(source.provenance.get("spec", "memory"))
-    return results[0], results[1], make_report(entries, by_status, where)
+    return results[0], results[1], make_report(entries, digests, where)
 
 
 class _Rules:
@@ -125,8 +151,22 @@ class _Rules:
         return lines
 
 
+def _bytes(flat: Mapping[str, Any]) -> int:
+    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in flat.values())
+
+
+def _put(value: Any, sharding: jax.sharding.Sharding | None) -> jax.Array:
+    """Puts one leaf onto its devices, as a copy of its own; shards go straight to theirs."""
+    if sharding is not None:
+        return jax.make_array_from_callback(
+            value.shape, sharding, lambda index: np.array(np.asarray(value)[index], copy=True)
+        )
+    # A copy of its own: a step that gives its buffers away must not write into the source.
+    return jnp.array(value, copy=True)
+
+
 def _fit(
-    source: Source, kind: str, path: str, target: Any, given: Mapping[str, Any], rules: _Rules
+    source: Source, path: str, target: Any, given: Mapping[str, Any], rules: _Rules, read: bool
 ) -> tuple[Entry, Any]:
     """Decides what one leaf of the model becomes."""
     shape = tuple(target.shape)
@@ -142,7 +182,7 @@ def _fit(
         hint = f" (nearest: {close[0]!r})" if close else ""
         top = "head/.*" if path.startswith("head/") else path
         raise HubError(f"is not in the source{hint}; to draw it anew, say fresh=[{top!r}]")
-    array, status, detail = np.asarray(given[path]), "loaded", ""
+    array, status, detail = _numbers(given[path], read), "loaded", ""
     if claims:
         resized = resize_array(source, path, array, shape, claims[0][1])
         array, status, detail = resized.array, "resized", resized.detail
@@ -162,10 +202,14 @@ def _fit(
         detail = f"{detail}; " if detail else ""
         detail += f"{array.dtype} to {wanted}"
         array, status = array.astype(wanted), "resized" if status == "resized" else "cast"
-    if not np.isfinite(array.astype(np.float32)).all():
+    if read and not np.isfinite(array.astype(np.float32, copy=False)).all():
         raise HubError("holds values that are not finite: the source is spoilt (diverged or torn)")
-    # A copy of its own: a step that gives its buffers away must not write into the source.
-    return Entry(path, status, shape, detail), jnp.array(array, copy=True)
+    return Entry(path, status, shape, detail), array
+
+
+def _numbers(value: Any, read: bool) -> np.ndarray:
+    """The array itself, or zeros of its shape that take no memory."""
+    return np.asarray(value) if read else np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _fix(path: str) -> str:
@@ -176,6 +220,8 @@ def _fix(path: str) -> str:
         )
     if path == "body/stem/conv/kernel":
         return f"resize=[({path!r}, 'adapt_input_channels')] adapts input channels"
+    if path == "body/embeddings/positions":
+        return f"resize=[({path!r}, 'position_grid')] resizes a ViT's positions"
     return f"build the body from source.body, or say fresh=[{path!r}]"
 
 

@@ -82,9 +82,42 @@ def class_subset(
     )
 
 
+def position_grid(
+    source: Source, path: str, array: np.ndarray, shape: tuple[int, ...], mode: str = "bicubic"
+) -> Resized:
+    """Gives a vision transformer positions for pictures of another size.
+
+    Args:
+        source: Where the array is from; its body's config says which tokens have no place.
+        path: Its path.
+        array: The table of positions.
+        shape: The shape wanted.
+        mode: As in `tlearn.bodies.resize_positions`.
+
+    Raises:
+        HubError: If the array is no such table, or a grid is not square.
+    """
+    from tlearn.bodies.surgery import resize_positions
+
+    if source.body.get("family") != "vit" or not path.endswith("/positions") or len(shape) != 3:
+        raise HubError("position_grid is for a ViT's body/embeddings/positions")
+    if array.shape[1] == shape[1]:
+        raise HubError(f"has {shape[1]} positions already: leave position_grid out of resize")
+    prefix = 0
+    if source.body.get("prefix_positions", True):
+        prefix = int(source.body.get("class_token", True))
+        prefix += int(source.body.get("distilled_token", False))
+    try:
+        resized, report = resize_positions(array, shape[1], prefix, mode)
+    except ValueError as error:
+        raise HubError(str(error)) from error
+    return Resized(resized, str(report))
+
+
 OPERATIONS: dict[str, Callable[..., Resized]] = {
     "adapt_input_channels": adapt_input_channels,
     "class_subset": class_subset,
+    "position_grid": position_grid,
 }
 """Changes of shape by name."""
 

@@ -84,7 +84,8 @@ def _scale(value: Any, width: int, problems: list[str]) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
         return float(value)
     problems.append(
-        f"attention_scale is a positive number, 'head_dim**-0.5' or 'dim**-0.5', got {quoted(value)}"
+        "attention_scale is a positive number, 'head_dim**-0.5' or 'dim**-0.5', got "
+        + quoted(value)
     )
     return 0.0
 
