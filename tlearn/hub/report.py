@@ -2,9 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
-from tlearn.params import digest, table
+from tlearn.params import Digest, table
 
 STATUSES = ("loaded", "cast", "resized", "fresh", "left behind")
 """Every leaf has exactly one of these."""
@@ -33,7 +32,7 @@ class Report:
 
     Attributes:
         entries: In the order of paths.
-        digests: SHA-256 over the arrays of each status.
+        digests: SHA-256 over the arrays of each status; none if the numbers were not read.
         source: Where the weights came from.
     """
 
@@ -60,7 +59,7 @@ class Report:
                         status,
                         len(entries),
                         sum(_count(entry.shape) for entry in entries),
-                        self.digests[status][:12],
+                        self.digests.get(status, "not read")[:12],
                         _summary(entries),
                     )
                 )
@@ -89,9 +88,7 @@ def _summary(entries: list[Entry]) -> str:
     return shown + (f" ({'; '.join(list(details)[:3])})" if details else "")
 
 
-def make_report(
-    entries: list[Entry], arrays: Mapping[str, Mapping[str, Any]], source: str
-) -> Report:
-    """Builds a report; ``arrays`` are those of each status by path."""
-    digests = {status: digest(named) for status, named in arrays.items() if named}
-    return Report(tuple(sorted(entries, key=lambda e: (e.path, e.status))), digests, source)
+def make_report(entries: list[Entry], digests: Mapping[str, Digest], source: str) -> Report:
+    """Builds a report; ``digests`` are those of the arrays of each status."""
+    finished = {status: total.hexdigest() for status, total in digests.items()}
+    return Report(tuple(sorted(entries, key=lambda e: (e.path, e.status))), finished, source)

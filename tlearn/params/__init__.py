@@ -1,5 +1,6 @@
 """Parameters as named arrays: paths, rules, split and merge, digests, tables; knows only JAX."""
 
+from tlearn.params.digest import Digest as Digest
 from tlearn.params.digest import digest as digest
 from tlearn.params.paths import FlatParams as FlatParams
 from tlearn.params.paths import flatten as flatten
