@@ -136,6 +136,9 @@ def _in(family: FolderFamily, source: Source, came: Mapping[str, Any]) -> Foreig
     extra = dict(extra) if isinstance(extra, Mapping) else {}
     # How normalisations were spelled in 2018 is nothing to hand on.
     extra.pop("old_names", None)
+    if came is not source.provenance:
+        # Trained since: what the head was for then says nothing about the head of now.
+        extra.pop("problem_type", None)
     architecture = came.get("architecture")
     described = Described(
         body=dict(source.body),

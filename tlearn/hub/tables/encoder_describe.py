@@ -105,7 +105,9 @@ def table(encoder: Encoder, described: Described) -> Table:
     if encoder.pooler:
         rows += pooler(f"{prefix}{encoder.pooler}", body["pooling"])
     if head is not None:
-        form = form_of(encoder.forms, head, body, described.architecture)
+        form = form_of(
+            encoder.forms, head, body, described.architecture, described.label_names is not None
+        )
         words = f"{prefix}embeddings.word_embeddings.weight"
         rows += head_rows(form, head, words, old, bool(extra.get("decoder_bias", True)))
     counts = {"at": body["depth"]}

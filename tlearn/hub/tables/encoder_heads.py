@@ -162,15 +162,29 @@ def head_rows(
 
 
 def form_of(
-    forms: Sequence[Form], head: Mapping[str, Any], body: Mapping[str, Any], architecture: str
+    forms: Sequence[Form],
+    head: Mapping[str, Any],
+    body: Mapping[str, Any],
+    architecture: str,
+    named_outputs: bool = False,
 ) -> Form:
-    """Finds the foreign head that computes what ours does, for export.
+    """Finds the foreign head that computes what ours does.
+
+    Args:
+        forms: The family's heads.
+        head: Config of our head.
+        body: Config of our body.
+        architecture: The foreign class, where several have such a head.
+        named_outputs: Whether the outputs have names of their own: then it is none of the heads
+            whose outputs mean always the same.
 
     Raises:
         HubError: If there is none, saying what comes nearest.
     """
     alike = [form for form in forms if form.family == head["family"]]
     fitting = [form for form in alike if not _misfits(form, head, body)]
+    if named_outputs:
+        fitting = [form for form in fitting if "classes" not in form.fields]
     named = [f for f in fitting if any(architecture.endswith(s) for s in f.suffixes)]
     # A form with a fixed number of outputs (sentence order) is meant only where it is named.
     plain = [form for form in fitting if "classes" not in form.fields]

@@ -36,7 +36,9 @@ def write(encoder: Encoder, described: Described) -> dict[str, Any]:
     form = None
     if head is not None and not problems:
         try:
-            form = form_of(encoder.forms, head, body, described.architecture)
+            form = form_of(
+                encoder.forms, head, body, described.architecture, described.label_names is not None
+            )
         except HubError as error:
             problems.append(str(error))
     if head is None and not problems and body["pooling"] not in encoder.poolings:
