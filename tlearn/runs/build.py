@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -14,13 +15,13 @@ from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
+from tlearn.runs.examples import make_task
 from tlearn.runs.once import FeatureBatches, check_once, once_program, store_features
 from tlearn.runs.parts import (
     make_function_pull,
     make_model,
     make_optimizer,
     make_strategy,
-    make_task,
     training_steps,
 )
 from tlearn.tasks import Task, TaskBatches
@@ -32,6 +33,11 @@ from tlearn.transfer.plan import Plan, fresh_patterns, plans
 from tlearn.transfer.strategy import Strategy
 
 Say = Callable[[str], None]
+FIRST_KERNELS = ("body/stem/conv/kernel", "body/embeddings/patches/kernel")
+"""Where pictures of another number of channels make themselves felt."""
+_FROZEN = {"float32": None, "bfloat16": jnp.bfloat16}
+# Bytes of weights that take seconds to load.
+_LONG = 2**28
 FOLDED = (
     "warning: the source's BatchNorm is folded into its convolutions (all running means are 0). In "
     "training mode it would normalise by the batch again, as the source never did: say --norms eval"
@@ -103,8 +109,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         ValueError: If anything does not fit (data, source, strategy); nothing was trained yet.
     """
     _check_devices(config)
-    source = hub.load(config.source) if config.source else None
-    task = make_task(config, None if source is None else source.facts)
+    source = load_source(config, read=draw)
+    task = make_task(config, source)
     say(str(task))
     model = make_model(config, task, source)
     seed = jax.random.key(config.train.seed)
@@ -119,7 +125,9 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         )
     fresh, report = frozenset(params), None
     if source is not None:
-        params, collections, report = _load(config, source, params, collections, patterns)
+        params, collections, report = _load(
+            config, source, params, collections, patterns, say if draw else None
+        )
         fresh = frozenset(report.paths("fresh")) & frozenset(params)
         say(str(report))
     rows = plans(params, strategy, layers=layers, fresh=fresh)
@@ -154,11 +162,12 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
             accumulate=config.train.accumulate,
             ema=config.train.ema > 0,
             function_pull=recipe.function_pull,
+            frozen_dtype=_FROZEN[config.train.frozen_dtype],
         )
 
     program = Program(model, rows, task.objective, recipe, line)
     digests = {f"data {name}": value for name, value in task.digests.items()}
-    if source is not None:
+    if source is not None and draw:
         digests["source"] = source.digest
     return Built(
         config=config,
@@ -173,6 +182,14 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         digests=digests,
         licence=None if source is None else source.provenance.get("licence"),
     )
+
+
+def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
+    """The weights a run starts from; None if it starts from nothing."""
+    if not config.source:
+        return None
+    pooling = config.body.pooling
+    return hub.load(config.source, read=read, **({"pooling": pooling} if pooling else {}))
 
 
 def _inputs(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
@@ -246,10 +263,40 @@ def _load(
     params: FlatParams,
     collections: FlatParams,
     patterns: tuple[str, ...],
+    say: Say | None,
 ) -> tuple[FlatParams, FlatParams, hub.Report]:
-    """Puts the source's weights where the model has its own."""
-    stem = "body/stem/conv/kernel"
+    """Puts the source's weights where the model has its own; without ``say``, only their shapes."""
+    differ = [
+        path
+        for path, value in source.params.items()
+        if path in params and tuple(params[path].shape) != tuple(value.shape)
+    ]
     resize = []
-    if config.data.channels == "adapt" and params[stem].shape != source.params[stem].shape:
-        resize.append((stem, "adapt_input_channels"))
-    return hub.reconcile(source, params, collections, fresh=patterns, resize=resize)
+    for path in differ:
+        if path in FIRST_KERNELS and config.data.channels == "adapt":
+            resize.append((path, "adapt_input_channels"))
+        if path == "body/embeddings/positions" and "image_size" in source.body:
+            resize.append((path, "position_grid"))
+    return hub.reconcile(
+        source,
+        params,
+        collections,
+        fresh=patterns,
+        resize=resize,
+        read=say is not None,
+        progress=None if say is None else _progress(say),
+    )
+
+
+def _progress(say: Say) -> Callable[[int, int], None]:
+    """Says every tenth part of what is long enough to be waited for."""
+    said = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if total >= _LONG and tenth > said:
+            said = tenth
+            say(f"loading weights: {10 * tenth} % of {total / 2**20:.0f} MiB")
+
+    return tell
