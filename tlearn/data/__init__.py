@@ -16,6 +16,7 @@ from tlearn.data.digits import digits as digits
 from tlearn.data.errors import DataError as DataError
 from tlearn.data.files import PictureFiles as PictureFiles
 from tlearn.data.folder import folder_dataset as folder_dataset
+from tlearn.data.glue import glue_name as glue_name
 from tlearn.data.idx import idx_dataset as idx_dataset
 from tlearn.data.idx import read_idx as read_idx
 from tlearn.data.mixing import CutMix as CutMix
@@ -36,6 +37,7 @@ from tlearn.data.subsets import Overlap as Overlap
 from tlearn.data.subsets import carve_validation as carve_validation
 from tlearn.data.subsets import overlap as overlap
 from tlearn.data.subsets import per_class as per_class
+from tlearn.data.text_batches import TextBatches as TextBatches
 from tlearn.data.text_dataset import TextDataset as TextDataset
 from tlearn.data.text_dataset import texts_of as texts_of
 from tlearn.data.text_dataset import unlabelled as unlabelled
@@ -44,6 +46,10 @@ from tlearn.data.text_files import text_file as text_file
 from tlearn.data.text_opening import TextOptions as TextOptions
 from tlearn.data.text_opening import open_texts as open_texts
 from tlearn.data.text_opening import text_splits as text_splits
+from tlearn.data.token_dataset import TokenDataset as TokenDataset
+from tlearn.data.token_dataset import tokenise as tokenise
+from tlearn.data.tokenizer import Tokenizer as Tokenizer
+from tlearn.data.tokenizer import Tokens as Tokens
 from tlearn.data.transforms import CenterCrop as CenterCrop
 from tlearn.data.transforms import ImageTransform as ImageTransform
 from tlearn.data.transforms import Normalise as Normalise

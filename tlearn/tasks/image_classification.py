@@ -26,9 +26,7 @@ from tlearn.data import (
     train_pipeline,
 )
 from tlearn.objectives import Classification
-
-LARGEST_OVERLAP = 0.01
-"""Public data sets repeat a picture now and then; more than this share is a wrong split."""
+from tlearn.tasks.carving import LARGEST_OVERLAP, read_share
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,10 +161,10 @@ def image_classification(
     train_split = train_split or _train_split(spec, options)
     train = part(train_split)
     held: Dataset | None = None
-    if _share(validation) is None:
+    if read_share(validation) is None:
         held = part(validation)
-    elif _share(validation):
-        train, held = carve_validation(train, fraction=_share(validation), seed=seed)
+    elif read_share(validation):
+        train, held = carve_validation(train, fraction=read_share(validation), seed=seed)
     if examples_per_class:
         train = per_class(train, examples_per_class, seed)
     test = part(test_split) if test_split else None
@@ -205,19 +203,6 @@ def _train_split(spec: str, options: dict) -> str:
     """The split to learn from where none is named: ``train``, or the only one."""
     splits = list(open_splits(spec, **options))
     return splits[0] if len(splits) == 1 else "train"
-
-
-def _share(validation: str) -> float | None:
-    """The share a validation part is carved with, or None for a split expression."""
-    if not validation.endswith("%") or "[" in validation:
-        return None
-    try:
-        share = float(validation[:-1]) / 100
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise DataError(f"validation {validation!r}: expected a share such as 10%, or a split")
-    return share
 
 
 def _aligned(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
