@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tlearn.hub.errors import HubError as HubError
     from tlearn.hub.export import export_torch_names as export_torch_names
     from tlearn.hub.foreign_folder import export_folder as export_folder
+    from tlearn.hub.forward_export import export_forward as export_forward
+    from tlearn.hub.forward_load import load_exported as load_exported
     from tlearn.hub.loader import load as load
     from tlearn.hub.model_folder import read_run as read_run
     from tlearn.hub.model_folder import save_model as save_model
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tlearn.hub.safetensors_file import write_safetensors as write_safetensors
     from tlearn.hub.source import Source as Source
     from tlearn.hub.torch_file import read_torch as read_torch
+    from tlearn.hub.vectors_source import export_word2vec as export_word2vec
 
 # No module here may bear the name of a function: importing it would hide the function.
 _LAZY = {
@@ -29,8 +32,11 @@ _LAZY = {
     "Report": "report",
     "Source": "source",
     "export_folder": "foreign_folder",
+    "export_forward": "forward_export",
     "export_torch_names": "export",
+    "export_word2vec": "vectors_source",
     "load": "loader",
+    "load_exported": "forward_load",
     "read_npz": "npz_file",
     "read_run": "model_folder",
     "read_safetensors": "safetensors_file",

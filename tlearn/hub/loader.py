@@ -20,12 +20,14 @@ from tlearn.hub.safetensors_file import read_safetensors
 from tlearn.hub.source import Source, facts_from_json, labels_from_json, untagged
 from tlearn.hub.state_dict import strip_wrapper
 from tlearn.hub.torch_file import read_torch
+from tlearn.hub.vectors_source import vectors_source
 from tlearn.hub.verify import check_shapes, full_configs
 from tlearn.params import nearest
 
 _FILES = ("torch", "safetensors", "npz")
 _FOLDERS = ("hf",)
-_KINDS = (*_FILES, "run", *_FOLDERS)
+_VECTORS = ("glove", "word2vec")
+_KINDS = (*_FILES, "run", *_FOLDERS, *_VECTORS)
 EXPORT_KEY = "tlearn"
 """Where an exported file keeps what names and shapes cannot say."""
 
@@ -44,8 +46,8 @@ def load(
     """Loads weights to start from.
 
     Args:
-        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``, ``run:FOLDER``, ``hf:FOLDER`` or
-            just a folder with a ``config.json``.
+        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``, ``run:FOLDER``, ``hf:FOLDER``, or
+            just a folder with a ``config.json``; ``glove:FILE`` and ``word2vec:FILE`` for words.
         key: Which of several state dicts of a torch file.
         family: Which mapping table, where names leave a doubt or the head is absent.
         label_names: Names of the head's outputs, in their order; replace those that are known.
@@ -82,6 +84,8 @@ def load(
         raise HubError(f"pooling={pooling!r} is for folders of foreign names, not for {kind}")
     if kind == "run":
         source = read_run(place, read=read)
+    elif kind in _VECTORS:
+        source = vectors_source(spec, place)
     elif kind in _FOLDERS:
         source = folder_source(spec, place, read=read, pooling=pooling)
     else:

@@ -7,7 +7,8 @@ from typing import Any
 from tlearn.hub.errors import HubError, listed
 from tlearn.params import nearest
 
-_LARGEST = 2**20
+# The largest numbers are those of words: published vectors have up to three million.
+_LARGEST = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
