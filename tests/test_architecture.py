@@ -20,7 +20,7 @@ PACKAGE = ROOT / "tlearn"
 ROWS = (
     {"params"},
     {"bodies", "heads", "hub", "transfer", "model"},
-    {"objectives", "train"},
+    {"objectives", "train", "generation"},
     {"tasks", "studies"},
     {"runs"},
     {"cli"},
