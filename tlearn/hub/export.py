@@ -14,12 +14,14 @@ from tlearn.hub.model_folder import read_run
 from tlearn.hub.recognise import families
 from tlearn.hub.safetensors_file import write_safetensors
 from tlearn.hub.source import Source, facts_to_json, tagged
+from tlearn.hub.tables.family import Family
 
 
 def export_torch_names(source: Source | str | Path, file: str | Path) -> Path:
-    """Writes a model as a safetensors file with PyTorch's names and layouts.
+    """Writes a model as a safetensors or NumPy file with PyTorch's names and layouts.
 
-    ``load("safetensors:FILE")`` gives the same arrays, body, head, label names and facts back.
+    ``load("safetensors:FILE")`` gives the same arrays, body, head, label names and facts back, and
+    so does ``load("npz:FILE")`` of a file whose name ends in ``.npz``.
     Settings that only matter in training (drop-path, momentum, dtype) do not travel.
 
     Args:
@@ -36,27 +38,41 @@ def export_torch_names(source: Source | str | Path, file: str | Path) -> Path:
     if not isinstance(source, Source):
         source = read_run(str(source).removeprefix("run:"))
     reasons: list[str] = []
+    family = torch_family(source, reasons)
+    if family is None:
+        raise HubError(
+            f"no PyTorch naming fits this {source.body['family']} body: "
+            + ("; ".join(reasons) or "its family has no table")
+        )
+    classes = source.head["classes"] if source.head else None
+    arrays = invert(family.table(source.body, classes), tagged(source.params, source.collections))
+    return _write(Path(file).expanduser(), arrays, source, family.name)
+
+
+def torch_family(source: Source, reasons: list[str] | None = None) -> Family | None:
+    """Finds the PyTorch naming that a model fits, if there is one.
+
+    Args:
+        source: The model.
+        reasons: Filled with why the namings of such bodies don't fit.
+    """
+    said = [] if reasons is None else reasons
     for family in families().values():
         if family.body != source.body["family"]:
             continue
         unfit = family.unfit(source.body)
         if unfit:
-            reasons.append(f"{family.name} cannot hold {unfit}")
-            continue
-        if source.head is not None and source.head["family"] != "linear":
-            raise HubError(
+            said.append(f"{family.name} cannot hold {unfit}")
+        elif source.head is not None and (
+            source.head["family"] != "linear" or not source.head.get("use_bias", True)
+        ):
+            said.append(
                 f"the head {source.head['family']!r} has no name in {family.name}: "
                 "only linear heads can be exported"
             )
-        classes = source.head["classes"] if source.head else None
-        arrays = invert(
-            family.table(source.body, classes), tagged(source.params, source.collections)
-        )
-        return _write(Path(file).expanduser(), arrays, source, family.name)
-    raise HubError(
-        f"no PyTorch naming fits this {source.body['family']} body: "
-        + ("; ".join(reasons) or "its family has no table")
-    )
+        else:
+            return family
+    return None
 
 
 def _write(file: Path, arrays: dict[str, np.ndarray], source: Source, table: str) -> Path:
@@ -73,7 +89,12 @@ def _write(file: Path, arrays: dict[str, np.ndarray], source: Source, table: str
         raise HubError(f"cannot write {file}: {error}") from error
     os.close(handle)
     try:
-        write_safetensors(fresh, arrays, metadata)
+        if file.suffix == ".npz":
+            told = {EXPORT_KEY: np.array(metadata[EXPORT_KEY])}
+            with Path(fresh).open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **told, **arrays)
+        else:
+            write_safetensors(fresh, arrays, metadata)
         # mkstemp is for secrets; weights to hand on are not.
         os.chmod(fresh, 0o644)
         os.replace(fresh, file)

@@ -11,6 +11,7 @@ import numpy as np
 from tlearn.bodies.facts import ImageFacts
 from tlearn.hub.carried_files import write_files
 from tlearn.hub.errors import HubError, listed
+from tlearn.hub.export import torch_family
 from tlearn.hub.image_facts import (
     PREPROCESSOR,
     facts_from_preprocessor,
@@ -25,6 +26,7 @@ from tlearn.hub.source import Source, tagged
 from tlearn.hub.tables.folder_family import Described, FolderFamily
 from tlearn.hub.tables.folders import all_families
 
+_LIBRARIES = {"hf": "transformers", "timm": "timm"}
 # What stands before the body's names in a checkpoint with a head, where it is not the model type.
 _PREFIXES = {"gpt2": "transformer.", "openai-gpt": "transformer.", "t5": ""}
 
@@ -96,29 +98,55 @@ def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
     Raises:
         HubError: Naming, for every family of such bodies, why it cannot hold this one.
     """
-    families = [f for f in all_families() if f.origin == format]
-    fitting = [f for f in families if f.body == source.body["family"]]
-    # The table that the weights came by first: BERT's arrays may be ELECTRA's as well.
-    preferred = came_by(source)
-    fitting.sort(key=lambda family: family.name != preferred.get("table"))
     reasons: list[str] = []
-    for family in fitting:
-        own = preferred if preferred.get("table") == family.name else {}
+    for family, came in _candidates(source, format):
         try:
-            return _in(family, source, own)
+            described, config = _described(family, source, came)
+            flat = tagged(source.params, source.collections)
+            arrays = invert(family.table(described), flat)
+            _check_return(family, config, arrays, flat)
         except HubError as error:
             reasons.append(str(error))
-    other = {"hf": "timm", "timm": "hf"}[format]
-    if not fitting:
-        bodies = sorted({f.body for f in families})
+            continue
+        named = config.get("architectures") or [config.get("architecture", "")]
+        return Foreign(family.name, config, arrays, str(named[0]))
+    if not reasons:
+        bodies = sorted({family.body for family in all_families() if family.origin == format})
         reasons = [
             f"its body is of the family {source.body['family']!r}; there are classes for {bodies}"
         ]
     raise HubError(
-        f"no class of {'transformers' if format == 'hf' else 'timm'} computes what this model "
-        f"does:\n{listed(reasons)}\nother ways out: format {other!r}, 'torch' (the names of the "
-        "original PyTorch code), or 'stablehlo', which holds every model"
+        f"no class of {_LIBRARIES[format]} computes what this model does:\n{listed(reasons)}\n"
+        f"export it as {' or '.join(map(repr, _ways_out(source, format)))} instead"
     )
+
+
+def _ways_out(source: Source, format: str) -> list[str]:
+    """Which other forms can hold a model; StableHLO can hold every one."""
+    ways = []
+    for other in ("hf", "timm"):
+        if other != format and any(_holds(*pair, source) for pair in _candidates(source, other)):
+            ways.append(other)
+    if torch_family(source) is not None:
+        ways.append("torch")
+    return [*ways, "stablehlo"]
+
+
+def _holds(family: FolderFamily, came: Mapping[str, Any], source: Source) -> bool:
+    try:
+        _described(family, source, came)
+    except HubError:
+        return False
+    return True
+
+
+def _candidates(source: Source, format: str) -> list[tuple[FolderFamily, Mapping[str, Any]]]:
+    """Lists the families of a body, with what is known of the checkpoint it came by."""
+    came = came_by(source)
+    found = [f for f in all_families() if f.origin == format and f.body == source.body["family"]]
+    # The table that the weights came by first: BERT's arrays may be ELECTRA's as well.
+    found.sort(key=lambda family: family.name != came.get("table"))
+    return [(f, came if came.get("table") == f.name else {}) for f in found]
 
 
 def came_by(source: Source) -> Mapping[str, Any]:
@@ -131,14 +159,18 @@ def came_by(source: Source) -> Mapping[str, Any]:
     return {}
 
 
-def _in(family: FolderFamily, source: Source, came: Mapping[str, Any]) -> Foreign:
+def _described(
+    family: FolderFamily, source: Source, came: Mapping[str, Any]
+) -> tuple[Described, dict[str, Any]]:
+    """Describes a model as a family would have read it, and writes its config.
+
+    Raises:
+        HubError: If the family has no such model.
+    """
     extra = came.get("extra")
     extra = dict(extra) if isinstance(extra, Mapping) else {}
     # How normalisations were spelled in 2018 is nothing to hand on.
     extra.pop("old_names", None)
-    if came is not source.provenance:
-        # Trained since: what the head was for then says nothing about the head of now.
-        extra.pop("problem_type", None)
     architecture = came.get("architecture")
     described = Described(
         body=dict(source.body),
@@ -153,11 +185,7 @@ def _in(family: FolderFamily, source: Source, came: Mapping[str, Any]) -> Foreig
         model_type = str(config["model_type"])
         prefix = _PREFIXES.get(model_type, f"{model_type}.")
         described = dataclasses.replace(described, prefix=prefix)
-    flat = tagged(source.params, source.collections)
-    arrays = invert(family.table(described), flat)
-    _check_return(family, config, arrays, flat)
-    named = config.get("architectures") or [config.get("architecture", "")]
-    return Foreign(family.name, config, arrays, str(named[0]))
+    return described, config
 
 
 def _check_return(

@@ -107,7 +107,7 @@ def model_card(
         *_listing("Weights", _weights(source, record)),
         *_listing("Labels", _labels(source)),
         *_loading(name, form, architecture),
-        *_listing("Training config", record.config),
+        *_listing("Settings (others at their defaults)", record.config),
         *_listing("Versions", record.versions),
     ]
     return "\n".join(lines).rstrip() + "\n"

@@ -37,7 +37,10 @@ def read_npz(file: str | Path) -> RawFile:
             problems.append(str(error))
     if problems:
         raise HubError(f"{path} is no sound NumPy archive:\n{listed(problems)}")
-    return RawFile(arrays, {}, "npz")
+    # One text beside the arrays is what our own export says of them.
+    aside = {n: str(a[()]) for n, a in arrays.items() if a.ndim == 0 and a.dtype.kind == "U"}
+    kept = {name: array for name, array in arrays.items() if name not in aside}
+    return RawFile(kept, aside, "npz")
 
 
 def _array(member: Member) -> np.ndarray:
