@@ -13,6 +13,7 @@ DIR (default: environment variable TLEARN_DATA) holds cifar10_jpeg/ and w_resnet
 import options
 import tables
 
+from tlearn.runs.reading import Selection
 from tlearn.runs.use import score
 from tlearn.studies.statistics import wilson
 
@@ -25,7 +26,7 @@ def main() -> None:
     measured = {}
     for name, file in FILES.items():
         weights = f"torch:{asked.data}/w_resnet_cifar10/{file}"
-        found = score(weights, f"tar:{asked.data}/cifar10_jpeg", "test", batch_size=250)
+        found = score(weights, Selection(f"tar:{asked.data}/cifar10_jpeg", "test"), batch_size=250)
         interval = wilson(round(found.metrics["accuracy"] * found.count), found.count)
         measured[name] = {
             **found.metrics,

@@ -12,7 +12,8 @@ from tlearn.model import initialise
 from tlearn.runs.build import FOLDED, build
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, StrategyConfig, TrainConfig
 from tlearn.runs.config import replace as change
-from tlearn.runs.parts import make_optimizer, make_strategy, read_setting, training_steps
+from tlearn.runs.parts import make_optimizer, make_strategy, training_steps
+from tlearn.runs.settings import read_setting
 from tlearn.train.random import stream
 from tlearn.transfer.pull import Pull
 

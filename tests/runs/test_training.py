@@ -15,8 +15,9 @@ from tlearn import hub
 from tlearn.model import variables
 from tlearn.runs.config import from_json
 from tlearn.runs.config import replace as change
+from tlearn.runs.examples import make_task
 from tlearn.runs.folder import RunFolderError
-from tlearn.runs.parts import make_task
+from tlearn.runs.reading import Selection
 from tlearn.runs.training import StoppedError, resume, start
 from tlearn.runs.use import load, score
 from tlearn.runs.writers import read_metrics
@@ -90,13 +91,13 @@ def test_what_is_frozen_is_the_source_to_the_bit(plain, digits_run):
 
 
 def test_the_model_of_a_run_scores_what_the_run_said(plain):
-    again = score(str(plain.folder), "digits", "test", classes=NEW)
+    again = score(str(plain.folder), Selection("digits", "test", classes=NEW))
     assert again.metrics == pytest.approx(plain.test.metrics, abs=1e-6)
 
 
 def test_averaged_weights_are_evaluated_and_kept(plain, digits_run, tmp_path):
     run = transfer(digits_run, tmp_path / "ema", freeze="bottom:1", test_split="test", ema=0.9)
-    again = score(str(run.folder), "digits", "test", classes=NEW)
+    again = score(str(run.folder), Selection("digits", "test", classes=NEW))
     assert again.metrics == pytest.approx(run.test.metrics, abs=1e-6)
     # Averages trail behind: the head began at zero and has come less far.
     trailing, last = weights(run.folder)["head/dense/kernel"], weights(plain.folder)
@@ -182,7 +183,7 @@ def test_a_fisher_pull_keeps_near_the_source(free, digits_run, tmp_path):
 def answers(body, head) -> np.ndarray:
     """What the source's head says to the body of a run, on pictures of the new digits."""
     loaded = load(str(head))
-    task = make_task(config(head), loaded.facts)
+    task = make_task(config(head), loaded.source)
     images = jnp.asarray(task.eval_batches(task.train, 40).at(0)["image"])
     own = hub.load(f"run:{body}")
     moved = {p: own.params[p] if p.startswith("body/") else v for p, v in loaded.params.items()}
@@ -202,7 +203,7 @@ def test_a_pull_in_function_space_keeps_the_answers(form, strength, free, digits
 def test_the_head_of_the_source_goes_on(digits_run, tmp_path):
     same = {"classes": OLD, "length": "1st", "rate": 1e-6, "norms": "eval"}
     kept = transfer(digits_run, tmp_path / "kept", **same, head_weights="source")
-    before = score(str(digits_run), "digits", "train", classes=OLD)
+    before = score(str(digits_run), Selection("digits", "train", classes=OLD))
     held = kept.validation
     assert held.metrics["accuracy"] == pytest.approx(before.metrics["accuracy"], abs=0.1)
     with pytest.raises(ValueError, match="needs the source's 5 labels in their order: 0, 1, 2"):

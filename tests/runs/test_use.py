@@ -11,6 +11,7 @@ from tlearn import hub
 from tlearn.data import DataError, open_dataset, select_classes
 from tlearn.hub import HubError
 from tlearn.model import variables
+from tlearn.runs.reading import Selection
 from tlearn.runs.use import extract, load, predict, score
 from tlearn.transfer.feature_store import StoreError
 
@@ -29,40 +30,40 @@ def trained(digits_run, colours, tmp_path_factory):
 
 
 def test_a_score_is_the_same_by_folder_by_source_and_in_any_batches(digits_run):
-    found = score(str(digits_run), "digits", "test", classes=OLD)
+    found = score(str(digits_run), Selection("digits", "test", classes=OLD))
     assert found.count == 250
-    again = score(f"run:{digits_run}", "digits", "test", classes=OLD, batch_size=37)
+    again = score(f"run:{digits_run}", Selection("digits", "test", classes=OLD), batch_size=37)
     assert again.metrics == pytest.approx(found.metrics, rel=1e-6)
     assert found.metrics["accuracy"] == np.mean(found.predictions.argmax(-1) == found.labels)
 
 
 def test_labels_are_matched_by_name(digits_run):
-    backward = score(str(digits_run), "digits", "test", classes=OLD[::-1])
-    forward = score(str(digits_run), "digits", "test", classes=OLD)
+    backward = score(str(digits_run), Selection("digits", "test", classes=OLD[::-1]))
+    forward = score(str(digits_run), Selection("digits", "test", classes=OLD))
     assert backward.metrics["accuracy"] == forward.metrics["accuracy"]
-    two = score(str(digits_run), "digits", "test", classes=("3", "1"))
+    two = score(str(digits_run), Selection("digits", "test", classes=("3", "1")))
     assert two.count == 100
     assert set(two.labels) == {1, 3}
 
 
 def test_labels_unseen_in_training_are_refused(digits_run):
     with pytest.raises(DataError, match=r"unseen.*: '5'.*--classes 0 1 2 3 4; the model"):
-        score(str(digits_run), "digits", "test")
+        score(str(digits_run), Selection("digits", "test"))
     with pytest.raises(DataError, match="unseen in training: '7'; the model knows '0', '1'"):
-        score(str(digits_run), "digits", "test", classes=("7",))
+        score(str(digits_run), Selection("digits", "test", classes=("7",)))
 
 
 def test_pictures_get_label_names_with_probabilities(trained, colours):
     assert trained.validation.metrics["accuracy"] > 0.8
     pictures = [colours / "test" / name / f"{i}.png" for name in ("blue", "red") for i in range(4)]
     found = list(predict(str(trained.folder), pictures))
-    assert [p.path for p in found] == pictures
+    assert [p.given for p in found] == pictures
     for prediction in found:
         names, chances = zip(*prediction.labels, strict=True)
         assert set(names) == {"red", "green", "blue"}
         assert sum(chances) == pytest.approx(1, abs=1e-5)
         assert list(chances) == sorted(chances, reverse=True)
-    right = [p.labels[0][0] == p.path.parent.name for p in found]
+    right = [p.labels[0][0] == p.given.parent.name for p in found]
     assert np.mean(right) > 0.7
     assert str(found[0]).startswith(f"{pictures[0]}: ")
 
@@ -88,10 +89,8 @@ def test_features_are_the_bodys_and_reopened(digits_run, tmp_path):
     done = []
     store = extract(
         str(digits_run),
-        "digits",
+        Selection("digits", "test", classes=NEW),
         tmp_path / "features",
-        split="test",
-        classes=NEW,
         progress=lambda count, whole: done.append((count, whole)),
     )
     assert len(store) == 250
@@ -99,24 +98,28 @@ def test_features_are_the_bodys_and_reopened(digits_run, tmp_path):
     assert done[-1] == (250, 250)
     loaded = load(str(digits_run))
     dataset = select_classes(open_dataset("digits", "test"), NEW)
-    image = loaded.pipeline()(dataset[7])["image"]
+    image = loaded.reader().pipeline(dataset[7])["image"]
     features = loaded.model.apply(
         variables(loaded.params, loaded.statistics), jnp.asarray(image)[None], method="features"
     )
     np.testing.assert_allclose(store.rows([7])[0], features.pooled[0], rtol=1e-5, atol=1e-6)
-    again = extract(str(digits_run), "digits", tmp_path / "features", split="test", classes=NEW)
+    again = extract(
+        str(digits_run), Selection("digits", "test", classes=NEW), tmp_path / "features"
+    )
     assert again.origin == "reopened"
-    other = extract(str(digits_run), "digits", tmp_path / "features", split="test", classes=OLD)
+    other = extract(
+        str(digits_run), Selection("digits", "test", classes=OLD), tmp_path / "features"
+    )
     assert other.origin.startswith("recomputed")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "notes.txt").write_text("mine")
     with pytest.raises(StoreError, match=r"holds other files \(notes.txt\)"):
-        extract(str(digits_run), "digits", tmp_path / "taken", split="test")
+        extract(str(digits_run), Selection("digits", "test"), tmp_path / "taken")
 
 
 def test_converted_channels_are_told(digits_run, colours, tmp_path):
     said = []
-    extract(str(digits_run), str(colours), tmp_path / "grey", split="test", say=said.append)
+    extract(str(digits_run), Selection(str(colours), "test"), tmp_path / "grey", say=said.append)
     assert said == ["the pictures have 3 channels and are converted to 1"]
 
 
@@ -126,12 +129,12 @@ def test_a_source_without_a_head_is_refused(digits_run, tmp_path):
     bare = dataclasses.replace(source, params=body, head=None, label_names=None)
     hub.save_model(tmp_path / "bare", bare)
     with pytest.raises(HubError, match="carries no head; fine-tune it first"):
-        score(f"run:{tmp_path / 'bare'}", "digits", "test")
+        score(f"run:{tmp_path / 'bare'}", Selection("digits", "test"))
 
 
 def test_outputs_without_names_must_at_least_be_as_many(digits_run, tmp_path):
     source = dataclasses.replace(hub.load(f"run:{digits_run}"), label_names=None)
     hub.save_model(tmp_path / "nameless", source)
     with pytest.raises(DataError, match="5 outputs without names, the data has 10 labels"):
-        score(str(tmp_path / "nameless"), "digits", "test")
+        score(str(tmp_path / "nameless"), Selection("digits", "test"))
     assert load(str(tmp_path / "nameless")).label_names == OLD

@@ -5,13 +5,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from tlearn import bodies, heads, hub
 from tlearn.data import select_classes
 from tlearn.model import Model, variables
 from tlearn.params import FlatParams
 from tlearn.runs.config import DataConfig, RunConfig
-from tlearn.runs.parts import FUNCTION_FORMS, make_task
+from tlearn.runs.examples import make_task
+from tlearn.runs.parts import FUNCTION_FORMS
 from tlearn.train.state import SourceWeights
 from tlearn.train.step import inputs
 from tlearn.transfer.plan import Plan
@@ -34,7 +36,7 @@ def source_weights(
         rows: The stages' plans.
         loaded: The model's parameters before training, the source's among them.
         fresh: Those that are not the source's.
-        weigh: Whether to compute the Fisher information; False leaves zeros, for shapes.
+        weigh: Whether the numbers are wanted; False leaves zeros, for shapes: nothing is read.
 
     Raises:
         ValueError: If the pull needs a head, or data, that the source does not go with, or would
@@ -49,6 +51,7 @@ def source_weights(
             f"pull={form} of strength {config.strategy.pull_strength:g} pulls nothing: no loaded "
             "layer of the body trains; free one (freeze), or drop pull_strength"
         )
+    keep = _copied if weigh else _zeros
     # The loaded weights, so that a resized kernel is pulled to its resized source.
     own = {path: value for path, value in loaded.items() if path not in fresh}
     if form in FUNCTION_FORMS:
@@ -60,12 +63,12 @@ def source_weights(
         body = {p: own.get(p, v) for p, v in source.params.items() if p.startswith("body/")}
         head = {p: v for p, v in source.params.items() if p.startswith("head/")}
         return SourceWeights(
-            params=_copied(body),
-            collections=_copied(source.collections),
-            head=_copied(head) or None,
+            params=keep(body),
+            collections=keep(source.collections),
+            head=keep(head) or None,
         )
     pulled = sorted({path for plan in rows for path in plan.pulled})
-    weights = _copied({path: own[path] for path in pulled})
+    weights = keep({path: own[path] for path in pulled})
     if form != "fisher":
         return SourceWeights(params=weights)
     if not weigh:
@@ -78,8 +81,8 @@ def _copied(flat: Mapping[str, Any]) -> FlatParams:
     return {path: jnp.array(value, copy=True) for path, value in flat.items()}
 
 
-def _zeros(flat: FlatParams) -> FlatParams:
-    return {path: jnp.zeros_like(value) for path, value in flat.items()}
+def _zeros(flat: Mapping[str, Any]) -> FlatParams:
+    return {path: np.zeros(value.shape, value.dtype) for path, value in flat.items()}
 
 
 def _fisher(config: RunConfig, source: hub.Source, pulled: Mapping[str, Any]) -> FlatParams:

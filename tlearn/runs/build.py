@@ -188,8 +188,7 @@ def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
     """The weights a run starts from; None if it starts from nothing."""
     if not config.source:
         return None
-    pooling = config.body.pooling
-    return hub.load(config.source, read=read, **({"pooling": pooling} if pooling else {}))
+    return hub.load(config.source, read=read, pooling=config.body.pooling or None)
 
 
 def _inputs(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:

@@ -54,7 +54,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BodyConfig:
-    """A body to train from nothing."""
+    """The body: which one, where there is no source."""
 
     body: str = "resnet20"
     """Name of the body, as in resnet20, resnet50, mobilenet_v2."""
@@ -62,6 +62,8 @@ class BodyConfig:
     """Changes to it as field=value, as in stage_widths=8,16,32."""
     tokenizer: str = ""
     """Folder of the tokenizer of a text body (tokenizer.json, vocab.txt, ...)."""
+    pooling: Literal["", "pooler", "first", "mean", "max", "last"] = ""
+    """How a text body makes one vector of a text; empty for what its source or kind does."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,6 +158,8 @@ class TrainConfig:
     """Seed of initial weights, order, subsets and dropout."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What is computed in; weights, statistics and losses stay float32."""
+    frozen_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What weights are kept in that are frozen from the start; bfloat16 halves their memory."""
     remat: bool = False
     """Recompute activations in the backward pass instead of keeping them."""
     layout: Literal["replicated", "sharded"] = "replicated"

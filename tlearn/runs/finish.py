@@ -87,8 +87,9 @@ def as_source(built: Built, state: State) -> hub.Source:
         collections={path: np.asarray(value) for path, value in statistics.items()},
         body=describe_body(built.model.body),
         head=describe_head(built.model.head),
-        label_names=built.task.label_names,
+        label_names=built.task.label_names or None,
         facts=built.task.facts,
+        files=built.task.files,
         provenance={
             "trained_by": "tlearn",
             "from": built.config.source or "fresh weights",

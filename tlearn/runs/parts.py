@@ -1,12 +1,14 @@
 """The parts of a run out of its config: data, model, strategy, optimizer, length."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tlearn import bodies, heads, hub
 from tlearn.bodies.facts import ImageFacts
 from tlearn.model import Model
 from tlearn.runs.config import RunConfig, StrategyConfig
-from tlearn.tasks import ImageTask, image_classification
+from tlearn.runs.settings import read_setting
+from tlearn.tasks import Task
 from tlearn.train.schedules import duration, parse
 from tlearn.transfer.function_pull import FunctionPull
 from tlearn.transfer.optimizer import Optimizer
@@ -17,63 +19,54 @@ FUNCTION_FORMS = ("features", "logits")
 """Pulls on what is computed; the others are on parameters."""
 
 
-def make_task(config: RunConfig, facts: ImageFacts | None) -> ImageTask:
-    """The data of a run, prepared as its body wants it."""
-    data = config.data
-    return image_classification(
-        data.data,
-        facts=facts,
-        train_split=data.train_split,
-        validation=data.validation,
-        test_split=data.test_split,
-        classes=data.classes,
-        examples_per_class=data.per_class,
-        exclude=data.exclude,
-        augment=data.augment,
-        mix=data.mix,
-        size=data.size,
-        channels=data.channels,
-        smoothing=config.head.smoothing,
-        seed=config.train.seed,
-    )
-
-
-def make_model(config: RunConfig, task: ImageTask, source: hub.Source | None) -> Model:
+def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Model:
     """Body and head of a run."""
     changes: dict[str, Any] = {"dtype": config.train.dtype, "remat": config.train.remat}
     if source is not None:
         settings = dict(source.body) | changes
         if config.data.channels == "adapt":
             settings["in_channels"] = task.facts.channels
+        if "image_size" in settings:
+            # A grid of learned positions: `build` resizes it by name where the size differs.
+            settings["image_size"] = task.facts.size
         body = bodies.build(settings)
+    elif isinstance(task.facts, ImageFacts):
+        body = new_body(config, changes | {"in_channels": task.facts.channels})
     else:
-        own = dict(read_setting(text) for text in config.body.settings)
-        changes |= {"in_channels": task.facts.channels}
-        try:
-            body = bodies.create(config.body.body, **(changes | own))
-        except TypeError as error:
-            given = " ".join(config.body.settings)
-            raise ValueError(
-                f"settings {given} do not fit {config.body.body}: {error}; "
-                "write numbers as 8, several as 8,16 and one of several as 8,"
-            ) from error
+        body = new_body(config, changes | {"vocab_size": task.facts.vocab_size})
     return Model(body, _make_head(config, task, source))
 
 
-def _make_head(config: RunConfig, task: ImageTask, source: hub.Source | None) -> Any:
+def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
+    """A body without weights; the config's own settings win over the changes."""
+    own = dict(read_setting(text) for text in config.body.settings)
+    if config.body.pooling:
+        own["pooling"] = config.body.pooling
+    try:
+        return bodies.create(config.body.body, **{**changes, **own})
+    except TypeError as error:
+        given = " ".join(config.body.settings)
+        raise ValueError(
+            f"settings {given} do not fit {config.body.body}: {error}; "
+            "write numbers as 8, several as 8,16 and one of several as 8,"
+        ) from error
+
+
+def _make_head(config: RunConfig, task: Task, source: hub.Source | None) -> Any:
     asked = config.head
     if asked.head_weights == "fresh":
-        fields: dict[str, Any] = {"classes": len(task.label_names), "dropout": asked.head_dropout}
+        fields: dict[str, Any] = {"classes": task.outputs, "dropout": asked.head_dropout}
         if asked.head != "cosine":
             fields["kernel_init"] = asked.head_init
         return heads.create(asked.head, **fields)
     if source is None or source.head is None:
         raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
     known = source.label_names or tuple(map(str, range(int(source.head.get("classes", 0)))))
-    if source.label_names not in (None, task.label_names) or len(known) != len(task.label_names):
+    wanted = task.label_names or None
+    if source.label_names not in (None, wanted) or len(known) != task.outputs:
         raise ValueError(
             f"head_weights=source needs the source's {len(known)} labels in their order: "
-            f"{_some(known)}; the data has {len(task.label_names)}: {_some(task.label_names)}. "
+            f"{_some(known)}; the data has {task.outputs}: {_some(task.label_names)}. "
             "Name them by classes, or use head_weights=fresh"
         )
     return heads.build(dict(source.head) | {"dropout": asked.head_dropout})
@@ -81,34 +74,6 @@ def _make_head(config: RunConfig, task: ImageTask, source: hub.Source | None) ->
 
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-
-
-def read_setting(text: str) -> tuple[str, Any]:
-    """Reads ``field=value``: numbers, true/false, names, and tuples of numbers by commas.
-
-    Raises:
-        ValueError: If there is no ``=``.
-
-    Example:
-        >>> read_setting("stage_widths=8,16"), read_setting("norm=group")
-        (('stage_widths', (8, 16)), ('norm', 'group'))
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise ValueError(f"setting {text!r}: write field=value, as in stage_widths=8,16,32")
-    parts = [_literal(part) for part in value.split(",") if part]
-    return name, tuple(parts) if "," in value else parts[0]
-
-
-def _literal(text: str) -> Any:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def make_strategy(config: StrategyConfig) -> Strategy:

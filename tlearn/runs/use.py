@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,26 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn import bodies, heads, hub
-from tlearn.bodies.facts import ImageFacts
-from tlearn.data import (
-    Batches,
-    DataError,
-    Dataset,
-    aligned,
-    decode_image,
-    eval_pipeline,
-    labels_of,
-    open_dataset,
-    select_classes,
-)
 from tlearn.model import Model, variables
-from tlearn.objectives import Classification
+from tlearn.objectives import Classification, Regression
 from tlearn.params import FlatParams, digest
 from tlearn.runs.folder import RunFolderError
+from tlearn.runs.reading import Pictures, Reader, Selection, Texts, placed
 from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
+from tlearn.train.step import inputs
 from tlearn.transfer.feature_store import FeatureStore
 
 Say = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,33 +50,21 @@ class Loaded:
         return {path: jnp.asarray(value) for path, value in self.source.collections.items()}
 
     @property
-    def facts(self) -> ImageFacts:
-        """How its pictures are prepared.
-
-        Raises:
-            ValueError: If the weights do not say.
-        """
-        if self.source.facts is None:
-            raise ValueError("these weights do not say how pictures were prepared for them")
-        return self.source.facts
-
-    @property
     def label_names(self) -> tuple[str, ...]:
-        """Names of the outputs; their numbers where the weights carry no names."""
+        """Names of the outputs; their numbers where there are several without names."""
         count = int((self.source.head or {}).get("classes", 0))
-        return self.source.label_names or tuple(str(i) for i in range(count))
+        return self.source.label_names or (() if count == 1 else tuple(map(str, range(count))))
 
-    def pipeline(self) -> Any:
-        """What is done to a picture."""
-        f = self.facts
-        return eval_pipeline(
-            mean=f.mean,
-            std=f.std,
-            size=f.size,
-            crop=f.crop,
-            interpolation=f.interpolation,
-            channels=f.channels,
-        )
+    def reader(self, say: Say = _silent, max_length: int = 0) -> Reader:
+        """What opens data for the model.
+
+        Args:
+            say: Told what figures should be read with.
+            max_length: Where texts are cut, in tokens; 0 for what the body can take.
+        """
+        if "tokens" in self.model.body.inputs:
+            return Texts(self.source, self.label_names, say, max_length)
+        return Pictures(self.source, self.label_names, say)
 
 
 def load(spec: str) -> Loaded:
@@ -93,216 +74,164 @@ def load(spec: str) -> Loaded:
         HubError: If it is none, or carries no head.
         RunFolderError: If it is a run that has not finished.
     """
-    if ":" not in spec or Path(spec).exists():
-        if (Path(spec) / "config.json").is_file() and not (Path(spec) / "model").is_dir():
-            raise RunFolderError(
-                f"the run {spec} has no model yet; go on with it: tlearn finetune --resume {spec}"
-            )
-        spec = f"run:{spec}"
-    source = hub.load(spec)
+    source = _source(spec)
     if source.head is None:
         raise hub.HubError(f"{spec} carries no head; fine-tune it first")
     model = Model(bodies.build(dict(source.body)), heads.build(dict(source.head)))
     return Loaded(model, source)
 
 
+def _source(spec: str) -> hub.Source:
+    """Loads a source; the folder of a run needs no kind."""
+    folder = Path(spec)
+    if (folder / "run.json").is_file():
+        if not (folder / "model").is_dir():
+            raise RunFolderError(
+                f"the run {spec} has no model yet; go on with it: tlearn finetune --resume {spec}"
+            )
+        spec = f"run:{spec}"
+    elif ":" not in spec or folder.exists():
+        spec = f"hf:{spec}" if (folder / "config.json").is_file() else f"run:{spec}"
+    return hub.load(spec)
+
+
 def score(
-    spec: str,
-    data: str,
-    split: str = "",
-    *,
-    classes: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
-    batch_size: int = 64,
-    say: Say = lambda text: None,
+    spec: str, chosen: Selection, *, batch_size: int = 64, max_length: int = 0, say: Say = _silent
 ) -> Evaluation:
     """Evaluates a model on a dataset whose labels are matched by name.
 
     Args:
         spec: A run's folder or a source.
-        data: The dataset.
-        split: Its split expression; empty where there is one split.
-        classes: Label names to keep; all if empty.
-        exclude: File patterns to leave out of a folder.
-        batch_size: Pictures at a time.
+        chosen: The examples.
+        batch_size: Examples at a time.
+        max_length: Where texts are cut, in tokens; 0 for what the body can take.
         say: Told what the figures should be read with.
 
     Raises:
         DataError: If the data has labels the model was not trained on.
     """
     loaded = load(spec)
-    dataset = _matched(_open(loaded, data, split, classes, exclude, say), loaded)
-    objective = Classification(len(loaded.label_names))
-    batches = Batches(dataset, loaded.pipeline(), batch_size, seed=0, shuffle=False)
+    reader = loaded.reader(say, max_length)
+    dataset = reader.matched(reader.open(chosen))
+    names = loaded.label_names
     return evaluate(
-        make_eval_step(loaded.model, objective),
+        make_eval_step(loaded.model, Classification(len(names)) if names else Regression()),
         loaded.params,
         loaded.statistics,
-        batches,
+        reader.batches(dataset, batch_size),
         expected=len(dataset),
     )
 
 
-def _open(
-    loaded: Loaded,
-    data: str,
-    split: str,
-    classes: tuple[str, ...],
-    exclude: tuple[str, ...],
-    say: Say,
-) -> Dataset:
-    """Opens the dataset a model is used on, and says where it is unlike what it was trained on."""
-    options = {"exclude": exclude} if exclude else {}
-    dataset: Dataset = open_dataset(data, split or None, **options)
-    if classes:
-        dataset = select_classes(dataset, classes)
-    has = np.asarray(dataset[0]["image"]).shape[-1]
-    if has != loaded.facts.channels:
-        say(f"the pictures have {has} channels and are converted to {loaded.facts.channels}")
-    return dataset
-
-
-def _matched(dataset: Dataset, loaded: Loaded) -> Dataset:
-    """Counts the labels of a dataset as the model does, by name."""
-    names = loaded.label_names
-    if loaded.source.label_names is None:
-        if len(dataset.label_names) != len(names):
-            raise DataError(
-                f"the weights have {len(names)} outputs without names, the data has "
-                f"{len(dataset.label_names)} labels: they cannot be matched; fine-tune first"
-            )
-        return dataset
-    counts = np.bincount(labels_of(dataset), minlength=len(dataset.label_names))
-    there = [n for n, count in zip(dataset.label_names, counts, strict=True) if count]
-    strange = [name for name in there if name not in names]
-    if strange:
-        known = [name for name in there if name in names]
-        fix = f"to leave them out, say --classes {shlex.join(known)}; " if known else ""
-        raise DataError(
-            f"the data has labels unseen in training: {', '.join(map(repr, strange[:20]))}; {fix}"
-            f"the model knows {', '.join(map(repr, names[:20]))}"
-        )
-    return aligned(dataset, names)
-
-
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model makes of one picture.
+    """What a model makes of one example.
 
     Attributes:
-        path: The picture.
-        labels: ``(label name, probability)``, likeliest first.
+        given: The picture's path, or the text.
+        labels: ``(label name, probability)``, likeliest first; empty if the model estimates a
+            number.
+        value: The number it estimates; None if it knows labels.
     """
 
-    path: Path
+    given: str | Path
     labels: tuple[tuple[str, float], ...]
+    value: float | None = None
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name} {p:.3f}" for name, p in self.labels[:5])
-        return f"{self.path}: {shown}"
+        return f"{self.given}: {shown if self.value is None else format(self.value, '.4g')}"
 
 
 def predict(
-    spec: str, pictures: Sequence[str | Path], *, batch_size: int = 64
+    spec: str, given: Sequence[str | Path], *, batch_size: int = 64, say: Say = _silent
 ) -> Iterator[Prediction]:
-    """Predicts the labels of picture files.
+    """Predicts the labels, or the numbers, of picture files or texts.
 
     Args:
         spec: A run's folder or a source.
-        pictures: Files.
-        batch_size: Pictures at a time.
+        given: Files, or texts; a tab parts the two texts of a pair.
+        batch_size: Examples at a time.
+        say: Told where texts are cut.
 
     Yields:
-        Predictions in the order of the files.
+        Predictions in the order given.
 
     Raises:
         DataError: Naming the files of a batch that are no pictures.
     """
     loaded = load(spec)
-    pipeline = loaded.pipeline()
+    reader, names = loaded.reader(say), loaded.label_names
 
     @jax.jit
-    def chances(image: Any) -> Any:
-        logits: Any = loaded.model.apply(
-            variables(loaded.params, loaded.statistics), image, train=False
-        )
-        return jax.nn.softmax(logits)
+    def outputs(batch: Any) -> Any:
+        tree = variables(loaded.params, loaded.statistics)
+        logits: Any = loaded.model.apply(tree, *inputs(loaded.model, batch), train=False)
+        return jax.nn.softmax(logits) if names else logits
 
-    files = [Path(path) for path in pictures]
-    for start in range(0, len(files), batch_size):
-        chosen = files[start : start + batch_size]
-        prepared = np.stack(_decoded(chosen, pipeline, loaded.facts.channels))
-        # Always the same shape, so that one program serves all batches.
-        missing = min(batch_size, len(files)) - len(chosen)
-        rows = np.asarray(chances(np.pad(prepared, [(0, missing), (0, 0), (0, 0), (0, 0)])))
-        for path, row in zip(chosen, rows, strict=False):
+    for start in range(0, len(given), batch_size):
+        some = given[start : start + batch_size]
+        # Always as many rows, so that one program serves all batches.
+        batch = placed(reader.prepare(some), min(batch_size, len(given)))
+        for one, row in zip(some, np.asarray(outputs(batch)), strict=False):
+            if not names:
+                yield Prediction(one, (), float(row.reshape(-1)[0]))
+                continue
             order = np.argsort(-row, kind="stable")
-            yield Prediction(path, tuple((loaded.label_names[i], float(row[i])) for i in order))
-
-
-def _decoded(files: Sequence[Path], pipeline: Any, channels: int) -> list[np.ndarray]:
-    prepared, problems = [], []
-    for path in files:
-        try:
-            example = {"image": decode_image(path, channels=channels), "label": np.int32(0)}
-            prepared.append(pipeline(example)["image"])
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError("pictures that cannot be read:\n  " + "\n  ".join(problems))
-    return prepared
+            yield Prediction(one, tuple((names[i], float(row[i])) for i in order))
 
 
 def extract(
     spec: str,
-    data: str,
+    chosen: Selection,
     out: str | Path,
     *,
-    split: str = "",
-    classes: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     batch_size: int = 64,
+    max_length: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    say: Say = lambda text: None,
+    say: Say = _silent,
 ) -> FeatureStore:
     """Runs a body once over a dataset and keeps its pooled features on disk.
 
     Args:
-        spec: A run's folder or a source; its head is not used.
-        data: The dataset.
+        spec: A run's folder or a source; its head, if it has one, is not used.
+        chosen: The examples.
         out: Folder of the features; reopened if it holds exactly these already.
-        split: Split expression; empty where there is one split.
-        classes: Label names to keep; all if empty.
-        exclude: File patterns to leave out of a folder.
         dtype: What the numbers are on disk.
-        batch_size: Pictures at a time.
+        batch_size: Examples at a time.
+        max_length: Where texts are cut, in tokens; 0 for what the body can take.
         progress: Called with (done, all).
         say: Told what the features should be read with.
     """
     from tlearn.transfer.features import extract as store_features
 
-    loaded = load(spec)
-    dataset = _open(loaded, data, split, classes, exclude, say)
-    pipeline = loaded.pipeline()
-    batches = Batches(dataset, pipeline, batch_size, seed=0, shuffle=False)
-    body = {p: v for p, v in loaded.source.params.items() if p.startswith("body/")}
+    source = _source(spec)
+    loaded = Loaded(Model(bodies.build(dict(source.body)), heads.Linear(1)), source)
+    reader = loaded.reader(say, max_length)
+    dataset = reader.open(chosen)
+    batches = reader.batches(dataset, batch_size)
+    weights = {p: v for p, v in source.params.items() if p.startswith("body/")}
+    body = {path: jnp.asarray(value) for path, value in weights.items()}
 
     @jax.jit
-    def pooled(image: Any) -> Any:
+    def pooled(batch: Any) -> Any:
         features: Any = loaded.model.apply(
-            variables(loaded.params, loaded.statistics), image, train=False, method="features"
+            variables(body, loaded.statistics),
+            *inputs(loaded.model, batch),
+            train=False,
+            method="features",
         )
         return features.pooled
 
     return store_features(
-        lambda batch: pooled(batch["image"]),
+        pooled,
         batches,
         out,
         examples=len(dataset),
-        weights=digest(body | dict(loaded.source.collections)),
-        preprocessing=repr(pipeline),
-        data=dataset.digest,
+        weights=digest({**weights, **source.collections}),
+        preprocessing=batches.preparation,
+        data=batches.dataset.digest,
         dtype=dtype,
         progress=progress,
     )

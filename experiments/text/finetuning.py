@@ -1,0 +1,206 @@
+"""A sentence encoder to sentences with labels: strategies side by side, beside transformers.
+
+Fine-tunes MiniLM-L6 (22 M parameters) on SST-2 or TREC-6 through tlearn's own runs: everything,
+everything from scratch, the bottom 3 and 5 of 6 blocks frozen (with the embeddings), and a logistic
+regression on features computed once. Rates are tried on a part of the training texts with a pilot
+seed; the reported part is read once a run. `trainer_peer.py` does the first arm with torch.
+
+    python experiments/text/finetuning.py --task sst2 --model DIR --data DIR \
+        --peer PEER.json --out experiments/results
+
+DIR of --model is a Hugging Face folder; DIR of --data holds sst2/ and trec6/.
+"""
+
+import argparse
+import datetime
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import protocol
+
+from tlearn.data import open_texts
+from tlearn.runs.config import DataConfig, RunConfig, replace
+from tlearn.runs.reading import Selection
+from tlearn.runs.training import start
+from tlearn.runs.use import extract
+from tlearn.runs.versions import versions
+from tlearn.studies.statistics import compare, show, summarize
+from tlearn.transfer.logistic import logistic_regression
+
+ARMS = {
+    "from scratch": {"fresh": "all"},
+    "everything": {},
+    "bottom 3 frozen": {"freeze": "bottom:4"},
+    "bottom 5 frozen": {"freeze": "bottom:6"},
+}
+"""Layers are the embeddings and six blocks, so "bottom 3" counts four layers."""
+PENALTIES = (1e-2, 1e-3, 1e-4)
+
+
+def write(parts: dict, folder: Path) -> Path:
+    """Writes parts as tables of one folder."""
+    names = {"train": "train", "validation": "dev", "reported": "test"}
+    folder.mkdir(parents=True)
+    for part, name in names.items():
+        lines = ["text\tlabel", *(f"{text}\t{label}" for text, label in parts[part])]
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def config(asked: argparse.Namespace, texts: Path, rate: float, seed: int, part: str) -> RunConfig:
+    """The run that all arms change."""
+    base = RunConfig(data=DataConfig(data=f"text:{texts}"), source=f"hf:{asked.model}")
+    return replace(
+        base,
+        train_split="train",
+        validation="0%",
+        test_split=part,
+        max_length=protocol.MAX_LENGTH,
+        optimizer="adamw",
+        rate=rate,
+        schedule="linear:warmup=10%",
+        weight_decay=protocol.WEIGHT_DECAY,
+        clip=protocol.CLIP,
+        head_init="scaled",
+        head_dropout=0.1,
+        length=f"{protocol.EPOCHS}ep",
+        batch_size=protocol.BATCH,
+        checkpoint_every=10**6,
+        report_every=50,
+        seed=seed,
+    )
+
+
+def run(asked, place: Path, arm: str, rate: float, seed: int, part: str) -> dict:
+    """One run in a folder of its own; its accuracy and wall time."""
+    texts = place / f"texts-{seed}"
+    if not texts.exists():
+        write(protocol.read(asked.data, asked.task, seed=seed), texts)
+    made = replace(config(asked, texts, rate, seed, part), **ARMS[arm])
+    began = time.monotonic()
+    result = start(made, place / f"{arm}-{rate}-{seed}-{part}", say=lambda text: None, quiet=True)
+    if result.test is None:
+        raise RuntimeError("the run read no part")
+    found = {"accuracy": result.test.metrics["accuracy"], "wall_s": time.monotonic() - began}
+    print(arm, rate, seed, part, found, flush=True)
+    return found
+
+
+def regression(asked, place: Path, seed: int) -> float:
+    """Logistic regression on features computed once; its penalty is chosen on validation texts."""
+    texts = place / f"texts-{seed}"
+    names = {"train": "train", "dev": "dev", "test": "test"}
+    features, labels = {}, {}
+    for part in names:
+        chosen = Selection(f"text:{texts}", part)
+        store = extract(f"hf:{asked.model}", chosen, place / f"features-{seed}-{part}")
+        features[part] = np.asarray(store.rows(np.arange(len(store))))
+        labels[part] = np.asarray(open_texts(f"text:{texts}", part).labels)
+    count = len(np.unique(labels["train"]))
+
+    def score(l2: float, part: str) -> float:
+        fit = logistic_regression(features["train"], labels["train"], count, l2)
+        return float((fit.logits(features[part]).argmax(-1) == labels[part]).mean())
+
+    best = max(PENALTIES, key=lambda l2: score(l2, "dev"))
+    return score(best, "test")
+
+
+def main() -> None:
+    """Tries rates, runs the seeds, writes the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--task", choices=protocol.TASKS, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--peer", type=Path, help="what trainer_peer.py wrote")
+    parser.add_argument("--out", type=Path, default=Path("experiments/results"))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        # All runs of a shape share their compiled step.
+        jax.config.update("jax_compilation_cache_dir", str(place / "compiled"))
+        measured = measure(asked, place)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    content = {
+        "about": __doc__.split("\n\n    ")[0],
+        "date": datetime.date.today().isoformat(),
+        "seeds": protocol.SEEDS,
+        "versions": versions(),
+        "recipe": {k: v for k, v in vars(protocol).items() if k.isupper()},
+        "measured": measured,
+    }
+    name = f"finetuning_{asked.task}"
+    (asked.out / f"{name}.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
+    text = table(asked.task, measured)
+    (asked.out / f"{name}.md").write_text(text)
+    print(text)
+
+
+def measure(asked: argparse.Namespace, place: Path) -> dict:
+    """All trials and runs."""
+    trials, chosen = {}, {}
+    for arm in ("everything", "from scratch"):
+        found = {
+            rate: run(asked, place, arm, rate, protocol.PILOT, "dev")["accuracy"]
+            for rate in protocol.RATES
+        }
+        trials[arm], chosen[arm] = found, max(found, key=lambda rate: found[rate])
+    runs: dict[str, dict[int, float]] = {}
+    walls: dict[str, list[float]] = {}
+    for arm in ARMS:
+        rate = chosen.get(arm, chosen["everything"])
+        found = {s: run(asked, place, arm, rate, s, "test") for s in protocol.SEEDS}
+        runs[arm] = {seed: one["accuracy"] for seed, one in found.items()}
+        walls[arm] = [round(one["wall_s"], 1) for one in found.values()]
+    runs["features once, logistic regression"] = {
+        seed: regression(asked, place, seed) for seed in protocol.SEEDS
+    }
+    measured = {"chosen": chosen, "trials": trials, "accuracy": runs, "wall_s": walls}
+    if asked.peer is not None:
+        peer = json.loads(asked.peer.read_text())
+        runs["everything, transformers' Trainer"] = {
+            int(seed): value for seed, value in peer["accuracy"].items()
+        }
+        measured["peer"] = peer
+    return measured
+
+
+def table(task: str, measured: dict) -> str:
+    """The figures as Markdown, differences paired by seed."""
+    runs = measured["accuracy"]
+    pairs = compare(runs, "everything")
+    lines = [
+        f"# MiniLM-L6 on {task}",
+        "",
+        f"{datetime.date.today().isoformat()}; accuracy on the reported part, "
+        f"{len(protocol.SEEDS)} seeds, {protocol.EPOCHS} epochs.",
+        "",
+        "| arm | every seed | median | mean ± half the 95 % interval | Δ to everything [95 %] |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for arm, values in runs.items():
+        found, pair = summarize(values), pairs.get(arm)
+        half = found.interval.half_width if found.interval else None
+        gap = f"{pair.mean:+.4f} {pair.interval.bounds}" if pair and pair.interval else ""
+        each = " ".join(f"{v:.4f}" for v in values.values())
+        median = np.median(list(values.values()))
+        lines.append(
+            f"| {arm} | {each} | {median:.4f} | {show(found.mean)} ± {show(half)} | {gap} |"
+        )
+    lines += [
+        "",
+        f"Rates: {measured['chosen']} (others take that of everything), the best of "
+        f"{list(protocol.RATES)} on a tenth of the training texts with seed {protocol.PILOT}. "
+        "Fewer than five pairs: no arm is called better than another here.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
