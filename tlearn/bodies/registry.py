@@ -164,6 +164,7 @@ _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 BODIES = Registry(
     kind="body",
     families={
+        "convnet": "tlearn.bodies.convnet:ConvNet",
         "resnet": "tlearn.bodies.resnet:ResNet",
         "mobilenet_v2": "tlearn.bodies.mobilenet_v2:MobileNetV2",
         "vit": "tlearn.bodies.vit:ViT",

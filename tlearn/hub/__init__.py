@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tlearn.hub.safetensors_file import read_safetensors as read_safetensors
     from tlearn.hub.safetensors_file import write_safetensors as write_safetensors
     from tlearn.hub.source import Source as Source
+    from tlearn.hub.tf_checkpoint import read_tensorflow as read_tensorflow
     from tlearn.hub.torch_file import read_torch as read_torch
     from tlearn.hub.vectors_source import export_word2vec as export_word2vec
 
@@ -40,6 +41,7 @@ _LAZY = {
     "read_npz": "npz_file",
     "read_run": "model_folder",
     "read_safetensors": "safetensors_file",
+    "read_tensorflow": "tf_checkpoint",
     "read_torch": "torch_file",
     "reconcile": "reconciler",
     "save_model": "model_folder",

@@ -9,6 +9,7 @@ from tlearn.hub.casts import to_float32
 from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.image_facts import PREPROCESSOR, facts_from_preprocessor
+from tlearn.hub.json_file import parse_json
 from tlearn.hub.mapping import lazily
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.source import Source, untagged
@@ -17,6 +18,14 @@ from tlearn.hub.tables.folder_family import Described, FolderFamily
 from tlearn.hub.tables.folders import hf_family, plain_family, timm_family
 from tlearn.hub.text_facts import check_text
 from tlearn.hub.verify import check_shapes, full_configs
+
+_POOLING = "1_Pooling/config.json"
+_POOLINGS = {
+    "pooling_mode_cls_token": "first",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "last",
+}
 
 
 def folder_source(
@@ -35,20 +44,49 @@ def folder_source(
             config and tokenizer contradict each other.
     """
     found = read_folder(folder)
+    try:
+        family = _family(found)
+    except HubError as error:
+        raise HubError(f"{found.path} cannot be loaded: {error}") from error
+    return source_of(spec, found, family, read=read, pooling=pooling)
+
+
+def source_of(
+    spec: str,
+    found: CheckpointFolder,
+    family: FolderFamily,
+    *,
+    read: bool = True,
+    pooling: str | None = None,
+) -> Source:
+    """Makes a source of a checkpoint whose family is known.
+
+    Args:
+        spec: What was asked for, for provenance.
+        found: The checkpoint: config and arrays as the family names them.
+        family: Its family.
+        read: As `folder_source` takes it.
+        pooling: As `folder_source` takes it.
+
+    Raises:
+        HubError: As `folder_source` does.
+    """
     prefix = strip_wrapper(list(found.arrays))
     arrays = {name.removeprefix(prefix): array for name, array in found.arrays.items()}
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     try:
-        family = _family(found)
         described = _described(family, found, shapes)
-        if pooling is not None:
-            described = _pooled(described, pooling)
+        chosen = pooling or _sentence_pooling(found, described)
+        if chosen is not None:
+            described = _pooled(described, chosen)
         checked = full_configs(described.body, described.head, len(arrays))
         described = dataclasses.replace(described, body=checked.body, head=checked.head)
         params, collections = untagged(lazily(family.table(described), arrays))
         casts = {**to_float32(params), **to_float32(collections)}
         check_shapes(checked, params, collections)
         facts, assumed = described.facts, list(described.assumed)
+        if chosen is not None and pooling is None:
+            assumed.append(f"pools by {chosen!r}, as {_POOLING} says")
         if "tokens" in checked.body_module.inputs:
             known = facts if isinstance(facts, TextFacts) else None
             facts, more = check_text(found.config, found.files, checked.body, known)
@@ -119,6 +157,23 @@ def _described(
             f"its config.json does not describe a model of {family.name}: "
             f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
+
+
+def _sentence_pooling(found: CheckpointFolder, described: Described) -> str | None:
+    """How a sentence encoder's folder says that one vector is made of a row; None if it doesn't.
+
+    Raises:
+        HubError: If it says so in a way that no body has.
+    """
+    if _POOLING not in found.files or "pooling" not in described.body:
+        return None
+    said = parse_json(found.files[_POOLING], _POOLING)
+    modes = [key for key, value in said.items() if key.startswith("pooling_mode_") and value]
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise HubError(
+            f"{_POOLING} pools by {modes}; one of {list(_POOLINGS)} is wanted, or say pooling=..."
+        )
+    return _POOLINGS[modes[0]]
 
 
 def _pooled(described: Described, pooling: str) -> Described:

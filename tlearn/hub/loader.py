@@ -11,6 +11,7 @@ from tlearn.hub.casts import to_float32
 from tlearn.hub.checkpoint_folder import is_checkpoint_folder
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.folder_source import folder_source
+from tlearn.hub.hub_cache import hub_folder, kaggle_folder
 from tlearn.hub.mapping import lazily
 from tlearn.hub.model_folder import read_run
 from tlearn.hub.npz_file import read_npz
@@ -19,15 +20,17 @@ from tlearn.hub.recognise import recognise
 from tlearn.hub.safetensors_file import read_safetensors
 from tlearn.hub.source import Source, facts_from_json, labels_from_json, untagged
 from tlearn.hub.state_dict import strip_wrapper
+from tlearn.hub.tf_source import tensorflow_source
 from tlearn.hub.torch_file import read_torch
 from tlearn.hub.vectors_source import vectors_source
 from tlearn.hub.verify import check_shapes, full_configs
 from tlearn.params import nearest
 
 _FILES = ("torch", "safetensors", "npz")
-_FOLDERS = ("hf",)
+_FOLDERS = ("hf", "timm")
+_TENSORFLOW = ("tf", "tfhub", "kaggle")
 _VECTORS = ("glove", "word2vec")
-_KINDS = (*_FILES, "run", *_FOLDERS, *_VECTORS)
+_KINDS = (*_FILES, "run", *_FOLDERS, *_TENSORFLOW, *_VECTORS)
 EXPORT_KEY = "tlearn"
 """Where an exported file keeps what names and shapes cannot say."""
 
@@ -46,8 +49,11 @@ def load(
     """Loads weights to start from.
 
     Args:
-        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``, ``run:FOLDER``, ``hf:FOLDER``, or
-            just a folder with a ``config.json``; ``glove:FILE`` and ``word2vec:FILE`` for words.
+        spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``; ``run:FOLDER``; ``hf:FOLDER`` (or
+            just a folder with a ``config.json``) or ``hf:org/name[@revision]``; ``timm:FOLDER`` or
+            ``timm:name.tag``; ``tf:`` and a SavedModel folder or a checkpoint; ``tfhub:`` (or
+            ``kaggle:``) and such a folder or a handle ``owner/model/framework/variation``;
+            ``glove:FILE`` and ``word2vec:FILE`` for words.
         key: Which of several state dicts of a torch file.
         family: Which mapping table, where names leave a doubt or the head is absent.
         label_names: Names of the head's outputs, in their order; replace those that are known.
@@ -80,14 +86,18 @@ def load(
         raise HubError(f"key={key!r} chooses within torch files, not within {kind}")
     if kind not in _FILES and family is not None:
         raise HubError(f"family=... is for files of foreign names; {kind}: says what it is")
-    if kind not in _FOLDERS and pooling is not None:
+    if kind not in (*_FOLDERS, *_TENSORFLOW) and pooling is not None:
         raise HubError(f"pooling={pooling!r} is for folders of foreign names, not for {kind}")
     if kind == "run":
         source = read_run(place, read=read)
     elif kind in _VECTORS:
         source = vectors_source(spec, place)
     elif kind in _FOLDERS:
-        source = folder_source(spec, place, read=read, pooling=pooling)
+        folder = hub_folder(place, "timm" if kind == "timm" else "")
+        source = folder_source(spec, folder, read=read, pooling=pooling)
+    elif kind in _TENSORFLOW:
+        found = place if kind == "tf" else kaggle_folder(place)
+        source = tensorflow_source(spec, found, read=read, pooling=pooling)
     else:
         readers = {"torch": lambda: read_torch(place, key), "npz": lambda: read_npz(place)}
         raw = readers.get(kind, lambda: read_safetensors(place))()
