@@ -5,7 +5,9 @@ and for every strategy, and a smaller part lies inside the larger one of its see
 """
 
 import dataclasses
+import re
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +120,14 @@ def carve_validation(
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Examples that occur in both of two datasets, as pairs of ids."""
+    """Examples that occur in both of two datasets, as pairs of ids.
+
+    Attributes:
+        pairs: The id in the first and in the second.
+        first: Name of the first dataset.
+        second: Name of the second.
+        kind: What the examples are called.
+    """
 
     pairs: tuple[tuple[str, str], ...]
     first: str
@@ -141,18 +150,32 @@ class Overlap:
 
 
 def overlap(first: Dataset, second: Dataset) -> Overlap:
-    """Finds the exact duplicates between two datasets, labels aside.
+    """Finds the duplicates between two datasets, labels aside.
 
     Stored files are compared byte for byte. Where one of the two has no files, pixels are.
-    Pictures that were compressed anew are not found. Texts are compared letter for letter.
+    Pictures that were compressed anew are not found. Of texts only letters and digits count, small
+    or capital: sets that were cut into words by different programs are found out.
     """
+    texts = bool(len(first)) and "text" in first[0]
     pixels = not (getattr(first, "encoded", False) and getattr(second, "encoded", False))
+
+    def key(dataset: Dataset, index: int) -> Any:
+        if texts:
+            return _letters(dataset[index])
+        return base.fingerprint_of(dataset, index, pixels=pixels)
+
     where = defaultdict(list)
     for index in range(len(first)):
-        where[base.fingerprint_of(first, index, pixels=pixels)].append(index)
+        where[key(first, index)].append(index)
     pairs = []
     for index in range(len(second)):
-        for twin in where.get(base.fingerprint_of(second, index, pixels=pixels), ()):
+        for twin in where.get(key(second, index), ()):
             pairs.append((base.id_of(first, twin), base.id_of(second, index)))
-    kind = "text" if len(first) and "text" in first[0] else "picture"
+    kind = "text" if texts else "picture"
     return Overlap(tuple(pairs), _name(first), _name(second), kind)
+
+
+def _letters(example: Any) -> tuple[str, ...]:
+    """The letters and digits of a text or pair; all of a text that has none."""
+    texts = [example["text"], *([example["pair"]] if "pair" in example else [])]
+    return tuple(re.sub(r"\W+", "", text.casefold()) or text for text in texts)

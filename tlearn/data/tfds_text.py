@@ -1,5 +1,6 @@
 """Texts from TensorFlow Datasets through its data sources: no TensorFlow."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ def tfds_text_splits(
         DataError: If it is unknown, not prepared, stored as TFRecord, or has no such features;
             while reading, if examples have no label.
     """
+    if where.startswith("glue"):
+        # TFDS registers it only when its module is imported.
+        importlib.import_module("tensorflow_datasets.text.glue")
     builder = prepared(where, data_dir)
     info = builder.info
     # TFDS keeps features in no fixed order.
