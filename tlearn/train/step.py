@@ -17,7 +17,7 @@ from tlearn.train.random import stream
 from tlearn.train.schedules import parse
 from tlearn.train.state import SourceWeights, State
 from tlearn.transfer.function_pull import FunctionPull
-from tlearn.transfer.optimizer import Optimizer, take_step
+from tlearn.transfer.optimizer import Optimizer, choose, take_step
 from tlearn.transfer.plan import Plan
 from tlearn.transfer.pull import Pull
 
@@ -87,14 +87,17 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
             count = state.gathered["count"] + count
         due = (state.step + 1) % recipe.accumulate == 0
         pulled = _pulled(plan, source, recipe)
-        new, report = _update(state, plan.pull, pulled, recipe, gradients, count, source)
-        finite = state.sound & jnp.isfinite(sums.loss) & jnp.isfinite(report["gradient_norm"])
+        sound = state.sound & jnp.isfinite(sums.loss)
+        new, report = _update(
+            state, plan.pull, pulled, recipe, gradients, count, source, due, sound
+        )
         if recipe.accumulate > 1:
             waiting = dataclasses.replace(state, gathered={"gradients": gradients, "count": count})
             new = _choose(due, new, waiting)
-        log |= report | {"updated": due, "finite": finite}
+        log |= report | {"updated": due}
         new = dataclasses.replace(new, step=state.step + 1, collections=collections)
-        return _choose(finite, new, dataclasses.replace(state, sound=jnp.zeros((), bool))), log
+        spoiled = dataclasses.replace(state, sound=jnp.zeros((), bool))
+        return _choose(report["finite"], new, spoiled), log
 
     return step
 
@@ -199,6 +202,8 @@ def _update(
     gradients: FlatParams,
     count: Array,
     source: SourceWeights,
+    due: Array,
+    sound: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One optimizer update from gradient sums over ``count`` examples."""
     mean = {path: g / jnp.maximum(count, 1.0) for path, g in gradients.items()}
@@ -215,6 +220,8 @@ def _update(
         numbers=state.numbers,
         factor=jnp.asarray(recipe.optimizer.schedule.multiplier(state.update, total)),
         strength_factor=jnp.asarray(parse(pull.schedule).multiplier(state.update, total)),
+        due=due,
+        sound=sound,
     )
     new = dataclasses.replace(state, update=state.update + 1, trainable=trainable, slots=slots)
     if recipe.ema is not None and state.ema is not None:
@@ -227,9 +234,6 @@ def _update(
 
 
 def _choose(condition: Array, yes: State, no: State) -> State:
-    """Takes one of two states element by element; what both share is not copied."""
-
-    def pick(a: Any, b: Any) -> Any:
-        return a if a is b else jnp.where(condition, a, b)
-
-    return jax.tree.map(pick, yes, no)
+    """Takes one of two states; the optimizer's slots chose already, before they were used."""
+    chosen = choose(condition, yes, dataclasses.replace(no, slots=yes.slots))
+    return dataclasses.replace(chosen, slots=yes.slots)

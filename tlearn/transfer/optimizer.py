@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from tlearn.params import FlatParams
 from tlearn.transfer import pull as pulls
@@ -104,7 +104,7 @@ class Moments(NamedTuple):
     second: FlatParams
 
 
-def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformationExtraArgs:
     """Adam's direction (Kingma & Ba 2015), each parameter with a count of its own.
 
     With one count for all, parameters that join late (gradual unfreezing) would have their zero
@@ -118,11 +118,18 @@ def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
 
         return Moments({p: jnp.zeros((), jnp.int32) for p in params}, zeros(), zeros())
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(
+        updates: Any, state: Any, params: Any = None, *, taken: Array | None = None, **_: Any
+    ) -> tuple[Any, Any]:
         paths = sorted(updates)
         count = {path: state.count[path] + 1 for path in paths}
         first = {p: b1 * state.first[p] + (1 - b1) * updates[p] for p in paths}
         second = {p: b2 * state.second[p] + (1 - b2) * updates[p] ** 2 for p in paths}
+        if taken is not None:
+            # Chosen before they are used: the step then reads what it writes, where a choice made
+            # later has XLA compute the moments twice and copy the old ones first.
+            old = Moments(state.count, state.first, state.second)
+            count, first, second = choose(taken, Moments(count, first, second), old)
         # As vectors: a power per parameter, not per element.
         counts = jnp.stack([count[path] for path in paths])
         left, right = 1 - b1**counts, 1 - b2**counts
@@ -132,7 +139,16 @@ def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
         }
         return directions, Moments(count, first, second)
 
-    return optax.GradientTransformation(start, update)
+    return optax.GradientTransformationExtraArgs(start, update)
+
+
+def choose(condition: Array, yes: Any, no: Any) -> Any:
+    """Takes one of two trees, element by element; what both share is not copied."""
+
+    def pick(a: Any, b: Any) -> Any:
+        return a if a is b else jnp.where(condition, a, b)
+
+    return jax.tree.map(pick, yes, no)
 
 
 def clip(gradients: FlatParams, limit: float | None) -> tuple[FlatParams, Float[Array, ""]]:
@@ -157,6 +173,8 @@ def take_step(
     numbers: Mapping[str, Array],
     factor: Float[Array, ""],
     strength_factor: Float[Array, ""],
+    due: Bool[Array, ""] | None = None,
+    sound: Bool[Array, ""] | None = None,
 ) -> tuple[FlatParams, optax.OptState, dict[str, Array]]:
     """Takes one optimizer step over everything that trains.
 
@@ -175,10 +193,12 @@ def take_step(
         numbers: ``peak``, and ``rate``, ``decay``, ``pull`` over the sorted trainable paths.
         factor: The schedule's factor at this update.
         strength_factor: The pull's own schedule's factor.
+        due: Whether an update is due; otherwise the optimizer state stays as it was.
+        sound: Whether everything was finite so far; likewise.
 
     Returns:
-        New parameters, new optimizer state, and ``gradient_norm``, ``rate`` (η) and ``pull_step``
-        (the largest η·λ).
+        New parameters, new optimizer state, and ``gradient_norm``, ``rate`` (η), ``pull_step``
+        (the largest η·λ) and ``finite`` (sound, and so is the gradient).
     """
     paths = sorted(trainable)
     eta = numbers["peak"] * factor
@@ -198,8 +218,16 @@ def take_step(
         gradients = {path: g + decays[path] * trainable[path] for path, g in gradients.items()}
         decays = {path: jnp.zeros(()) for path in paths}
     gradients, norm = clip(gradients, optimizer.clip)
+    finite = jnp.isfinite(norm) if sound is None else sound & jnp.isfinite(norm)
+    taken = finite if due is None else finite & due
     directions: Any
-    directions, slots = optimizer.direction().update(gradients, slots, trainable)
+    direction = optax.with_extra_args_support(optimizer.direction())
+    if due is None and sound is None:
+        directions, slots = direction.update(gradients, slots, trainable)
+    else:
+        directions, moved_slots = direction.update(gradients, slots, trainable, taken=taken)
+        is_adam = isinstance(moved_slots, Moments)
+        slots = moved_slots if is_adam else choose(taken, moved_slots, slots)
     updates = {
         path: -rates[path] * (directions[path] + decays[path] * trainable[path]) for path in paths
     }
@@ -212,4 +240,5 @@ def take_step(
     if pulled and pull.way == "proximal":
         moved = pulls.prox(pull.form, moved, source, steps, fisher=fisher)
     largest = jnp.max(jnp.stack(list(steps.values()))) if steps else jnp.zeros(())
-    return moved, slots, {"gradient_norm": norm, "rate": eta, "pull_step": largest}
+    report = {"gradient_norm": norm, "rate": eta, "pull_step": largest, "finite": finite}
+    return moved, slots, report
