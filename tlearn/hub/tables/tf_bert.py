@@ -86,4 +86,7 @@ def as_hugging_face(
             renamed[there] = array.T if turned else array
     if problems:
         raise HubError(listed(problems).strip())
-    return {"model_type": "bert", **config}, renamed
+    # Names alone leave the class open where a file has the plain output_weights of a classifier.
+    classified = {"architectures": ["BertForSequenceClassification"]}
+    named = classified if "classifier.weight" in renamed else {}
+    return {"model_type": "bert", **named, **config}, renamed
