@@ -64,12 +64,8 @@ def close(got, want, real=None, least=0.0):
     assert np.abs(got - want).max() <= 1e-5 * scale, np.abs(got - want).max() / scale
 
 
-def functions(source, weights=None):
-    """Our outputs by the peer's names, all hidden states, and gradients if weights are given.
-
-    Returns:
-        A compiled function of flat parameters and inputs.
-    """
+def compute(source, flat, inputs, weights):
+    """Our outputs by the peer's names, all hidden states, and gradients of their weighted sum."""
     body = bodies.build(source.body)
     head = None if source.head is None else heads.build(source.head)
     # ALBERT's layers are its groups; its hidden states are those of every turn of every block.
@@ -78,7 +74,7 @@ def functions(source, weights=None):
         "mutable": ["intermediates"],
     }
 
-    def outputs(flat, inputs):
+    def loss(flat, inputs):
         tree = unflatten(flat)
         features, captured = body.apply({"params": tree["body"]}, *inputs, train=False, **watch)
         hidden = [features.layers["embeddings"]]
@@ -89,15 +85,14 @@ def functions(source, weights=None):
         else:
             hidden += [x for name, x in features.layers.items() if name.startswith("block_")]
         if head is None:
-            return {"sequence": features.sequence, "pooled": features.pooled}, hidden
-        found = head.apply({"params": tree.get("head", {})}, features, train=False)
-        return found if isinstance(found, dict) else {"logits": found}, hidden
+            found = {"sequence": features.sequence, "pooled": features.pooled}
+        else:
+            found = head.apply({"params": tree.get("head", {})}, features, train=False)
+            found = found if isinstance(found, dict) else {"logits": found}
+        return sum((w * found[part]).sum() for part, w in weights.items()), (found, hidden)
 
-    def loss(flat, inputs):
-        found, _ = outputs(flat, inputs)
-        return sum((w * found[part]).sum() for part, w in weights.items())
-
-    return jax.jit(outputs if weights is None else jax.grad(loss))
+    (_, (found, hidden)), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(flat, inputs)
+    return found, hidden, gradient
 
 
 def gradients(model, shapes):
@@ -120,39 +115,34 @@ def check(name, seed, tmp_path, **fixed):
     batch = peer.random_batch(config, seed)
     real, inputs = batch.segments > 0, inputs_of(batch)
     flat = {path: np.asarray(value) for path, value in source.params.items()}
-    with torch.no_grad():
-        out = peer.compute(model, batch)
-        want = peer.outputs_of(name, out)
-    got, hidden = functions(source)(flat, inputs)
-    for part, value in want.items():
-        close(got[part], value.numpy(), real)
-    assert len(hidden) == len(out.hidden_states)
-    for mine, theirs in zip(hidden, out.hidden_states, strict=True):
-        close(mine, theirs.numpy(), real)
-    check_gradients(model, source, flat, batch, want, tmp_path)
-
-
-def check_gradients(model, source, flat, batch, want, tmp_path):
-    real, inputs = batch.segments > 0, inputs_of(batch)
+    out = peer.compute(model, batch)
+    want = peer.outputs_of(name, out)
     draw = np.random.default_rng(0)
     weights = {part: draw.normal(size=value.shape) for part, value in want.items()}
     for part, weight in weights.items():
         if weight.shape[:2] == real.shape:
             weights[part] = weight * real.reshape(*real.shape, *[1] * (weight.ndim - 2))
-    found = peer.outputs_of(type(model).__name__, peer.compute(model, batch))
-    sum((torch.tensor(weights[part]) * value).sum() for part, value in found.items()).backward()
-    theirs = gradients(model, hub_shapes(tmp_path / "there"))
+    sum((torch.tensor(weights[part]) * value).sum() for part, value in want.items()).backward()
+    narrow = {part: jnp.asarray(weight, jnp.float32) for part, weight in weights.items()}
+    got, hidden, gradient = compute(source, flat, inputs, narrow)
+    for part, value in want.items():
+        close(got[part], value.detach().numpy(), real)
+    assert len(hidden) == len(out.hidden_states)
+    for mine, theirs in zip(hidden, out.hidden_states, strict=True):
+        close(mine, theirs.detach().numpy(), real)
+    check_gradients(gradient, gradients(model, hub_shapes(tmp_path / "there")))
+
+
+def check_gradients(mine, theirs):
     # A gradient a thousand times smaller than the largest is what is left of large numbers: torch
     # in float32 is no nearer to it.
     least = 1e-3 * max(np.abs(value).max() for value in theirs.values())
-    narrow = {part: jnp.asarray(weight, jnp.float32) for part, weight in weights.items()}
-    mine = functions(source, narrow)(flat, inputs)
     assert mine.keys() == theirs.keys()
     for path, value in theirs.items():
         # A softmax does not see what its keys' bias adds: that gradient is zero but for rounding.
         if path.endswith("attention/key/bias"):
             scale = np.abs(theirs[path.replace("bias", "kernel")]).max()
-            assert np.abs(mine[path]).max() <= 1e-5 * scale
+            assert np.abs(mine[path]).max() <= 1e-5 * max(scale, least)
         else:
             close(mine[path], value, least=least)
 
@@ -195,7 +185,9 @@ def test_equals_transformers(name, tmp_path):
     check(name, 0, tmp_path, **fixed)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [n for n in CASES if not n.startswith(("XLM", "Camembert"))] + ["XLMRobertaForMaskedLM"]
+)
 def test_there_and_back(name, tmp_path):
     config = peer.random_config(family_of(name), 3)
     model = saved(name, config, 3, tmp_path / "there")
