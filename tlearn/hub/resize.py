@@ -1,7 +1,7 @@
 """Changes of shape that must be asked for by name: ``(pattern, operation, *arguments)``."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,10 +114,70 @@ def position_grid(
     return Resized(resized, str(report))
 
 
+def remap_vocabulary(
+    source: Source,
+    path: str,
+    array: np.ndarray,
+    shape: tuple[int, ...],
+    tokens: Mapping[str, int] | Sequence[str] = (),
+) -> Resized:
+    """Gives every token of another tokenizer its row: its own where it is known, else the mean row.
+
+    For the token embedding and for whatever else has one row or column a token, such as the bias of
+    a language head.
+
+    Args:
+        source: Where the array is from; its tokenizer files say which row is which token's.
+        path: The array's path.
+        array: One of its axes is the source's vocabulary.
+        shape: The shape wanted; rows beyond the new tokens get the mean too.
+        tokens: The new tokenizer's numbers by token, or its tokens in their order.
+
+    Raises:
+        HubError: If the source has no tokenizer, no axis of the array is its vocabulary, or tokens
+            are absent, beyond the shape, or share a number.
+    """
+    from tlearn.hub.text_facts import vocabulary
+
+    if isinstance(tokens, str) or not tokens:
+        raise HubError(
+            "remap_vocabulary wants the new tokens: ('body/embeddings/tokens/embedding', "
+            "'remap_vocabulary', tokenizer.get_vocab())"
+        )
+    known = vocabulary(source.files)
+    if known is None:
+        raise HubError("remap_vocabulary needs the source's tokenizer files, and it has none")
+    rows = source.body.get("vocab_size")
+    axes = [axis for axis, size in enumerate(array.shape) if size == rows]
+    if not axes or len(shape) != array.ndim:
+        raise HubError(f"remap_vocabulary wants an axis of the {rows} tokens of the source")
+    axis = axes[0] if path.startswith("body/") else axes[-1]
+    wanted = tokens if isinstance(tokens, Mapping) else {t: i for i, t in enumerate(tokens)}
+    numbers = list(wanted.values())
+    if len(set(numbers)) != len(wanted) or len(wanted) != len(tokens):
+        raise HubError("remap_vocabulary names a token or a number twice")
+    if not all(0 <= number < shape[axis] for number in numbers):
+        raise HubError(f"tokens have numbers beyond the {shape[axis]} rows wanted")
+    there = np.moveaxis(array, axis, 0)
+    used = sorted(number for number in known.values() if number < len(there))
+    mean = there[used].mean(0, dtype=np.float64).astype(array.dtype)
+    remapped = np.broadcast_to(mean, (shape[axis], *there.shape[1:])).copy()
+    kept = [token for token in wanted if known.get(token, len(there)) < len(there)]
+    remapped[[wanted[token] for token in kept]] = there[[known[token] for token in kept]]
+    new = [token for token in wanted if token not in set(kept)]
+    shown = f": {', '.join(map(repr, new[:5]))}{'...' if len(new) > 5 else ''}" if new else ""
+    return Resized(
+        np.ascontiguousarray(np.moveaxis(remapped, 0, axis)),
+        f"remap_vocabulary: {len(kept)} of {len(wanted)} tokens keep their row, "
+        f"{len(new)} get the mean{shown}",
+    )
+
+
 OPERATIONS: dict[str, Callable[..., Resized]] = {
     "adapt_input_channels": adapt_input_channels,
     "class_subset": class_subset,
     "position_grid": position_grid,
+    "remap_vocabulary": remap_vocabulary,
 }
 """Changes of shape by name."""
 
