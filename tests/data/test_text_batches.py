@@ -6,6 +6,7 @@ segments of 1 on padding; the order drawn without the epoch.
 
 import itertools
 import pickle
+from functools import partial
 
 import jax
 import numpy as np
@@ -190,14 +191,14 @@ def test_results_are_those_of_the_text_alone():
     dataset = made(23, pairs=True)
     first = batches(dataset, 8).at(0)
     inputs = [jax.numpy.asarray(first[name]) for name in body.inputs]
-    tree = body.init(jax.random.key(0), *inputs, train=False)
+    tree = jax.jit(partial(body.init, train=False))(jax.random.key(0), *inputs)
     apply = jax.jit(lambda *inputs: body.apply(tree, *inputs, train=False).pooled)
-    for one in (batches(dataset, 8), batches(dataset, 8, shuffle=False, buckets=(64,))):
+    for one in (batches(dataset, 8, buckets=(24, 64)), batches(dataset, 8, False, buckets=(64,))):
         found = np.full((23, 16), np.nan, np.float32)
         for batch in one.epoch(0):
             real = batch["mask"] > 0
             found[batch["index"][real]] = apply(*(batch[n] for n in body.inputs))[real]
-        for index in (0, 9, 22):
+        for index in (0, 22):
             example = dataset[index]
             tokens, types = (example[n][None].astype(np.int32) for n in ("tokens", "types"))
             alone = apply(tokens, np.ones_like(tokens), types)

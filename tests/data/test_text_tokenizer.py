@@ -179,6 +179,11 @@ def test_a_dataset_of_tokens_follows_its_texts():
     assert len(digests) == 4
     assert made.digest == tokenise(dataset(30, pairs=True), tokenizer(), max_length=12).digest
     assert not tokenise(texts, tokenizer(), types=False).tokens.types.any()
+    other = made.relabelled(texts.aligned(("yes", "no")))
+    assert other.labels.tolist() == [1 - label for label in made.labels]
+    assert other.tokens is made.tokens
+    with pytest.raises(DataError, match="by other texts than its own"):
+        made.relabelled(dataset(29))
     with pytest.raises(DataError, match="there is no text"):
         tokenise(TextDataset([], np.zeros(0, int), ("a",)), tokenizer())
 

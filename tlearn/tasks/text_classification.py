@@ -30,7 +30,7 @@ from tlearn.data import (
 from tlearn.data.buckets import widened
 from tlearn.objectives import Classification, Regression, Sums
 from tlearn.tasks.carving import read_share
-from tlearn.tasks.metrics import GLUE, check_metrics, compute
+from tlearn.tasks.metrics import GLUE, NUMBERS, check_metrics, compute
 
 Progress = Callable[[int, int], None]
 LARGEST_OVERLAP = 0.05
@@ -224,8 +224,8 @@ def text_classification(
         )
     if smoothing and not names:
         raise DataError(f"smoothing {smoothing}: labels that are numbers are not smoothed")
-    figures = metrics or GLUE.get(glue_name(spec), ()) or (() if names else ("pearson", "spearman"))
-    figures = check_metrics(figures, names)
+    usual = GLUE.get(glue_name(spec), ()) if names else NUMBERS
+    figures = check_metrics(metrics or (() if usual == NUMBERS and names else usual), names)
     made = {
         name: tokenise(
             each,
