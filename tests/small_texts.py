@@ -1,53 +1,99 @@
-"""Texts of a few words, and a tokenizer that knows them: what tests of texts share."""
+"""Small runs on texts for tests: a BERT of two blocks and a vocabulary of some words."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from tlearn.data import TextDataset, Tokenizer
+from tlearn import heads, hub
+from tlearn.bodies import build, describe
+from tlearn.bodies.facts import TextFacts
+from tlearn.hub.foreign_folder import export_folder
+from tlearn.model import Model, initialise
+from tlearn.runs.config import DataConfig, OptimizerConfig, RunConfig, TrainConfig
+from tlearn.runs.config import replace as change
+from tlearn.runs.training import Result, start
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-WORDS = tuple("the a cat dog bird sat ran saw on in under red blue old new house tree".split())
-PIECES = (*SPECIAL, *WORDS, "##s", "##ing", ".", ",", "not")
-FILES = {
-    "vocab.txt": ("\n".join(PIECES) + "\n").encode(),
-    "tokenizer_config.json": json.dumps({"do_lower_case": True}).encode(),
+GOOD, BAD = ("fine", "lovely", "bright"), ("dull", "poor", "grey")
+PLAIN = ("the", "film", "was", "a", "story", "of", "it", "and", "play", "song")
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *PLAIN)
+BODY = {
+    "family": "bert",
+    "vocab_size": len(WORDS),
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "feed_forward": 32,
+    "positions": 24,
+    "types": 2,
 }
+INPUTS = tuple(jax.ShapeDtypeStruct((1, 4), jnp.int32) for _ in range(3))
 
 
-def tokenizer() -> Tokenizer:
-    return Tokenizer.from_files(FILES)
+def bert_folder(folder: Path) -> Path:
+    """A checkpoint as transformers would leave it: drawn weights and a vocabulary."""
+    body = build(BODY)
+    params, _ = initialise(Model(body, heads.Linear(1)), jax.random.key(0), *INPUTS)
+    special = tuple((name, WORDS.index(f"[{name.upper()}]")) for name in ("cls", "sep", "mask"))
+    source = hub.Source(
+        # Larger than a BERT is drawn, so that a few steps show.
+        params={p: 5 * np.asarray(v) for p, v in params.items() if p.startswith("body/")},
+        collections={},
+        body=describe(body),
+        facts=TextFacts(
+            vocab_size=len(WORDS),
+            max_length=24,
+            pad=0,
+            special=special,
+            lowercase=True,
+            pair_types=True,
+        ),
+        files={
+            "vocab.txt": "\n".join(WORDS).encode() + b"\n",
+            "tokenizer_config.json": json.dumps({"do_lower_case": True}).encode(),
+        },
+    )
+    return export_folder(source, folder)
 
 
-def sentences(count: int, seed: int = 0, longest: int = 20) -> list[str]:
-    """Sentences of 1 to ``longest`` words; a few occur twice."""
-    rng = np.random.default_rng(seed)
-    return [" ".join(rng.choice(WORDS, rng.integers(1, longest + 1))) for _ in range(count)]
+def review(rng: np.random.Generator, label: int) -> str:
+    """A few plain words with one or two that tell the label."""
+    words = [str(w) for w in rng.choice(PLAIN, int(rng.integers(2, 9)))]
+    for word in rng.choice((BAD, GOOD)[label], int(rng.integers(1, 3))):
+        words.insert(int(rng.integers(len(words) + 1)), str(word))
+    return " ".join(words)
 
 
-def dataset(count: int, seed: int = 0, *, pairs: bool = False, longest: int = 20) -> TextDataset:
-    """Sentences labelled by whether they have a cat in them."""
-    texts = sentences(count, seed, longest)
-    labels = [int("cat" in text.split()) for text in texts]
-    second = sentences(count, seed + 1000, longest) if pairs else None
-    return TextDataset(texts, labels, ("no", "yes"), pairs=second, name="animals")
+def reviews(folder: Path, train: int = 48, test: int = 24) -> Path:
+    """A folder with train.tsv and test.tsv: text and label, half of them ``good``."""
+    folder.mkdir(parents=True)
+    rng, seen = np.random.default_rng(0), set()
+    for name, count in (("train", train), ("test", test)):
+        lines = ["text\tlabel"]
+        while len(lines) <= count:
+            label = len(lines) % 2
+            text = review(rng, label)
+            if text not in seen:
+                seen.add(text)
+                lines.append(f"{text}\t{('bad', 'good')[label]}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
 
 
-def numbers(count: int, seed: int = 0) -> TextDataset:
-    """Pairs with the share of words that they have in common, times five."""
-    pairs = dataset(count, seed, pairs=True)
-    assert pairs.pairs is not None
-    both = [(set(a.split()), set(b.split())) for a, b in zip(pairs.texts, pairs.pairs, strict=True)]
-    scores = [5 * len(a & b) / len(a | b) for a, b in both]
-    return TextDataset(pairs.texts, scores, pairs=pairs.pairs, name="likeness")
+def config(source: Path | str, data: Path | str, **changes: Any) -> RunConfig:
+    """Some batches of reviews."""
+    whole = RunConfig(
+        data=DataConfig(data=str(data), test_split="test", validation="25%", widths="16"),
+        source=source if isinstance(source, str) else f"hf:{source}",
+        optimizer=OptimizerConfig(optimizer="adamw", rate=3e-3),
+        train=TrainConfig(length="12st", batch_size=12, report_every=4, checkpoint_every=5),
+    )
+    return change(whole, **changes)
 
 
-def write_tsv(file, data: TextDataset) -> None:
-    """Writes a dataset as a table with a header line."""
-    names = data.label_names
-    lines = ["sentence1\tsentence2\tlabel" if data.pairs is not None else "text\tlabel"]
-    for index in range(len(data)):
-        label = names[data.labels[index]] if names else f"{data.labels[index]:.3f}"
-        second = [] if data.pairs is None else [data.pairs[index]]
-        lines.append("\t".join([data.texts[index], *second, label]))
-    file.write_text("\n".join(lines) + "\n")
+def finetune(source: Path | str, data: Path | str, out: Path, **changes: Any) -> Result:
+    """Carries a source over to reviews."""
+    return start(config(source, data, **changes), out, say=list().append, quiet=True)
