@@ -1,10 +1,11 @@
-"""The same fine-tuning through transformers' Trainer and torch: an independent peer.
+r"""The same fine-tuning through transformers' Trainer and torch: an independent peer.
 
 Same weights, texts, carve, length limit, batch size, epochs, AdamW with the same decay on kernels,
-dropout and schedule as `experiments/text/finetuning.py`; its classification head, order and dropout
-bits are its own. Rates are tried on the same validation part with the same pilot seed.
+dropout, schedule and rate as `experiments/text/finetuning.py`; the draw of its head, its order and
+its dropout bits are its own.
 
-    python experiments/text/trainer_peer.py --task sst2 --model DIR --data DIR --out FILE.json
+    python experiments/text/trainer_peer.py --task sst2 --model DIR --data DIR --rate 1e-4 \
+        --out FILE.json
 
 Needs torch, accelerate and transformers; DIR of --model is a Hugging Face folder.
 """
@@ -43,8 +44,8 @@ def accuracy(found):
     return {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())}
 
 
-def finetune(asked, parts, rate, seed, judged_on):
-    """One fine-tuning; returns the accuracy on a part and the wall time of training."""
+def finetune(asked, parts, seed):
+    """One fine-tuning; returns the accuracy on the reported part and the wall time of training."""
     transformers.set_seed(seed)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         asked.model, num_labels=len(protocol.labels(parts)), torch_dtype=torch.float32
@@ -52,7 +53,7 @@ def finetune(asked, parts, rate, seed, judged_on):
     tokenizer = transformers.AutoTokenizer.from_pretrained(asked.model)
     train, judged = (
         Texts(*protocol.columns(parts, name), tokenizer, protocol.MAX_LENGTH)
-        for name in ("train", judged_on)
+        for name in ("train", "reported")
     )
     steps = protocol.EPOCHS * -(-len(train) // protocol.BATCH)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +63,7 @@ def finetune(asked, parts, rate, seed, judged_on):
                 output_dir=folder,
                 use_cpu=True,
                 seed=seed,
-                learning_rate=rate,
+                learning_rate=asked.rate,
                 weight_decay=protocol.WEIGHT_DECAY,
                 num_train_epochs=protocol.EPOCHS,
                 per_device_train_batch_size=protocol.BATCH,
@@ -88,32 +89,26 @@ def finetune(asked, parts, rate, seed, judged_on):
 
 
 def main():
-    """Tries rates on the validation part, then runs the seeds and reads the reported part."""
+    """Runs the seeds and reads the reported part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=protocol.TASKS, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     torch.set_num_threads(2)
-    trials = {}
-    for rate in protocol.RATES:
-        parts = protocol.read(asked.data, asked.task, seed=protocol.PILOT)
-        trials[rate], _ = finetune(asked, parts, rate, protocol.PILOT, "validation")
-        print("trial", rate, trials[rate], flush=True)
-    rate = max(trials, key=lambda r: trials[r])
     runs, walls = {}, []
     for seed in protocol.SEEDS:
         parts = protocol.read(asked.data, asked.task, seed=seed)
-        runs[seed], wall = finetune(asked, parts, rate, seed, "reported")
+        runs[seed], wall = finetune(asked, parts, seed)
         walls.append(wall)
         print("seed", seed, runs[seed], f"{wall:.0f} s", flush=True)
     asked.out.write_text(
         json.dumps(
             {
                 "task": asked.task,
-                "rate": rate,
-                "trials": trials,
+                "rate": asked.rate,
                 "accuracy": runs,
                 "median": float(np.median(list(runs.values()))),
                 "train_wall_s": [round(w, 1) for w in walls],
