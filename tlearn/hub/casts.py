@@ -18,6 +18,14 @@ def to_float32(arrays: dict[str, Any]) -> dict[str, str]:
     Raises:
         HubError: Naming every array that holds no floats.
     """
+    casts, problems = casts_of(arrays)
+    if problems:
+        raise HubError(listed(problems).strip())
+    return casts
+
+
+def casts_of(arrays: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Casts as `to_float32` does, and lists what holds no floats."""
     casts: dict[str, str] = {}
     problems: list[str] = []
     for path, array in arrays.items():
@@ -32,6 +40,4 @@ def to_float32(arrays: dict[str, Any]) -> dict[str, str]:
         with np.errstate(over="ignore"):
             arrays[path] = array.astype(np.float32)
         casts[path] = name
-    if problems:
-        raise HubError(listed(problems).strip())
-    return casts
+    return casts, problems

@@ -4,20 +4,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from tlearn.bodies.facts import TextFacts
-from tlearn.hub.casts import to_float32
+from tlearn.bodies.facts import ImageFacts, TextFacts
+from tlearn.hub.casts import casts_of
 from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
-from tlearn.hub.errors import HubError, quoted
+from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.image_facts import PREPROCESSOR, facts_from_preprocessor
 from tlearn.hub.json_file import parse_json
-from tlearn.hub.mapping import lazily
+from tlearn.hub.mapping import Table, matched
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.source import Source, untagged
 from tlearn.hub.state_dict import strip_wrapper
 from tlearn.hub.tables.folder_family import Described, FolderFamily
 from tlearn.hub.tables.folders import hf_family, plain_family, timm_family
 from tlearn.hub.text_facts import check_text
-from tlearn.hub.verify import check_shapes, full_configs
+from tlearn.hub.verify import MISSING, Checked, full_configs, shape_problems
 
 _POOLING = "1_Pooling/config.json"
 _POOLINGS = {
@@ -81,19 +81,17 @@ def source_of(
             described = _pooled(described, chosen)
         checked = full_configs(described.body, described.head, len(arrays))
         described = dataclasses.replace(described, body=checked.body, head=checked.head)
-        params, collections = untagged(lazily(family.table(described), arrays))
-        casts = {**to_float32(params), **to_float32(collections)}
-        check_shapes(checked, params, collections)
+        params, collections, casts, problems = _mapped(family.table(described), checked, arrays)
         facts, assumed = described.facts, list(described.assumed)
         if chosen is not None and pooling is None:
             assumed.append(f"pools by {chosen!r}, as {_POOLING} says")
-        if "tokens" in checked.body_module.inputs:
-            known = facts if isinstance(facts, TextFacts) else None
-            facts, more = check_text(found.config, found.files, checked.body, known)
+        try:
+            facts, more = _facts(found, checked, facts)
             assumed += more
-        elif facts is None and PREPROCESSOR in found.files:
-            facts, more = facts_from_preprocessor(found.files[PREPROCESSOR])
-            assumed += more
+        except HubError as error:
+            problems.append(str(error))
+        if problems:
+            raise HubError(f"it is no sound {family.name}:\n{listed(problems)}")
     except HubError as error:
         raise HubError(f"{found.path} cannot be loaded: {error}") from error
     hashes = [file_sha256(file) if read else None for file in found.weights]
@@ -128,6 +126,37 @@ def source_of(
             "assumed": assumed,
         },
     )
+
+
+def _mapped(
+    table: Table, checked: Checked, arrays: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], list[str]]:
+    """Maps and casts the arrays; lists all that is wrong with names, shapes and types."""
+    leaves, problems = matched(table, arrays)
+    params, collections = untagged(leaves)
+    casts: dict[str, str] = {}
+    for part in (params, collections):
+        found, faults = casts_of(part)
+        casts |= found
+        problems += faults
+    unfit = shape_problems(checked, params, collections)
+    if problems:
+        # What could not be mapped has been named as the file names it.
+        unfit = [problem for problem in unfit if not MISSING.search(problem)]
+    return params, collections, casts, problems + unfit
+
+
+def _facts(
+    found: CheckpointFolder, checked: Checked, known: ImageFacts | TextFacts | None
+) -> tuple[ImageFacts | TextFacts | None, list[str]]:
+    """How inputs were prepared, from what lies beside the weights; and what was assumed."""
+    if "tokens" in checked.body_module.inputs:
+        text = known if isinstance(known, TextFacts) else None
+        return check_text(found.config, found.files, checked.body, text)
+    if known is None and PREPROCESSOR in found.files:
+        facts, assumed = facts_from_preprocessor(found.files[PREPROCESSOR])
+        return facts, list(assumed)
+    return known, []
 
 
 def _family(found: CheckpointFolder) -> FolderFamily:

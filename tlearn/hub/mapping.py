@@ -231,6 +231,8 @@ def _by_source(pairs: Any) -> dict[str, list[Pair]]:
 def lazily(table: Table, arrays: Mapping[str, Any]) -> dict[str, Leaf]:
     """Maps foreign arrays to ours without reading one number: names and shapes decide.
 
+    `matched` does the same and returns the problems, for callers that look for more of them.
+
     Args:
         table: What is what.
         arrays: Arrays by foreign name.
@@ -242,6 +244,18 @@ def lazily(table: Table, arrays: Mapping[str, Any]) -> dict[str, Leaf]:
     Raises:
         HubError: Naming every array the table does not know, every name it misses, every array
             of the wrong rank or that cannot be parted, and every tie between unlike shapes.
+    """
+    mapped, problems = matched(table, arrays)
+    if problems:
+        raise HubError(f"the arrays do not fit the table {table.name!r}:\n{listed(problems)}")
+    return mapped
+
+
+def matched(table: Table, arrays: Mapping[str, Any]) -> tuple[dict[str, Leaf], list[str]]:
+    """Maps what can be mapped, and lists what cannot.
+
+    Raises:
+        HubError: If the table itself is faulty.
     """
     grouped = _by_source(expand(table))
     ties: dict[str, list[str]] = {}
@@ -276,9 +290,7 @@ def lazily(table: Table, arrays: Mapping[str, Any]) -> dict[str, Leaf]:
                 mapped[pair.target] = Leaf(view, tuple(twins))
             except HubError as error:
                 problems.append(f"{name!r} {error}")
-    if problems:
-        raise HubError(f"the arrays do not fit the table {table.name!r}:\n{listed(problems)}")
-    return dict(sorted(mapped.items()))
+    return dict(sorted(mapped.items())), problems
 
 
 def _part(array: np.ndarray, part: tuple[int, int] | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Holds arrays against the body and head their configs describe, before anybody trusts them."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from tlearn.params import nearest
 
 # The largest numbers are those of words: published vectors have up to three million.
 _LARGEST = 2**24
+MISSING = re.compile(r"^the (parameter|statistic) '[^']*' is missing")
+"""How `shape_problems` says that an array is not there at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +102,16 @@ def check_shapes(
     Raises:
         HubError: Naming every missing, unknown and misshapen array.
     """
+    problems = shape_problems(checked, params, collections)
+    if problems:
+        family = checked.body_module.family
+        raise HubError(f"the arrays are not those of the {family} body:\n{listed(problems)}")
+
+
+def shape_problems(
+    checked: Checked, params: Mapping[str, Any], collections: Mapping[str, Any]
+) -> list[str]:
+    """Lists every missing, unknown and misshapen array."""
     import jax
 
     from tlearn.model import Model, shapes
@@ -122,8 +135,7 @@ def check_shapes(
         ("statistic", expected_collections, collections),
     ):
         problems += misfits(kind, expected, given)
-    if problems:
-        raise HubError(f"the arrays are not those of the {body.family} body:\n{listed(problems)}")
+    return problems
 
 
 def example_inputs(body: Any, config: Mapping[str, Any]) -> tuple[Any, ...]:
