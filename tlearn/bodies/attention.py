@@ -59,8 +59,7 @@ def attend(
     """
     if dropout and key is None:
         raise ValueError(f"attention dropout of {dropout} needs a random key, got key=None")
-    if scale is None:
-        scale = q.shape[-1] ** -0.5
+    factor = q.shape[-1] ** -0.5 if scale is None else scale
     started = not (isinstance(query_start, int) and query_start == 0)
     chosen = choose_form(
         form,
@@ -81,9 +80,9 @@ def attend(
             # Spread over heads and rows: masks with axes of one are refused by some versions.
             allowed = jnp.broadcast_to(allowed, (len(q), q.shape[2], q.shape[1], k.shape[1]))
         return jax.nn.dot_product_attention(
-            q, k, v, mask=allowed, scale=scale, is_causal=causal, implementation="cudnn"
+            q, k, v, mask=allowed, scale=factor, is_causal=causal, implementation="cudnn"
         )
-    scores = jnp.einsum("btnd,bsnd->bnts", q, k, preferred_element_type=jnp.float32) * scale
+    scores = jnp.einsum("btnd,bsnd->bnts", q, k, preferred_element_type=jnp.float32) * factor
     if bias is not None:
         scores = scores + bias.astype(jnp.float32)
     allowed = _allowed(q, k, query_segments, key_segments, causal, query_start)

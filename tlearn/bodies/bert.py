@@ -165,7 +165,7 @@ class Bert(nn.Module):
             x, at = out.whole, out.at
             layers[name] = x
         mask = segments > 0
-        pooled = at[:, 0] if at is not None else _pool(x, mask, self.pooling)
+        pooled: Any = at[:, 0] if at is not None else _pool(x, mask, self.pooling)
         if self.pooling == "pooler":
             pooled = Pooler(self.init_std, self.dtype, name="pooler")(pooled)
             layers["pooler"] = pooled

@@ -175,7 +175,7 @@ class Block(nn.Module):
         normed = attention_norm(x) if self.pre_norm else x
         both, at, cache = attention(normed, segments, keys[0], position, cache)
         whole = path(x, both, 0)
-        if position is None:
+        if position is None or at is None:
             return BlockOutput(whole=whole, cache=cache)
         return BlockOutput(whole=whole, at=path(take(x, position), at, position), cache=cache)
 
