@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import small_texts
+from tests import word_texts
 from tlearn.bodies import bert
 from tlearn.data import DataError, TextBatches, prefetch, tokenise
 from tlearn.data.buckets import choose_widths, widened
 
 
 def made(count=50, **options):
-    return tokenise(small_texts.dataset(count, **options), small_texts.tokenizer())
+    return tokenise(word_texts.dataset(count, **options), word_texts.tokenizer())
 
 
 def batches(dataset, size=8, shuffle=True, **options):
@@ -180,7 +180,7 @@ def test_widths_are_few_and_within_the_limit():
 
 def test_results_are_those_of_the_text_alone():
     body = bert.Bert(
-        vocab_size=len(small_texts.PIECES),
+        vocab_size=len(word_texts.PIECES),
         width=16,
         depth=2,
         heads=2,

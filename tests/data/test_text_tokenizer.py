@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.small_texts import FILES, PIECES, dataset, sentences, tokenizer
+from tests.word_texts import FILES, PIECES, dataset, sentences, tokenizer
 from tlearn.data import DataError, TextDataset, TokenDataset, Tokenizer, tokenise
 
 transformers = pytest.importorskip("transformers")
@@ -179,11 +179,6 @@ def test_a_dataset_of_tokens_follows_its_texts():
     assert len(digests) == 4
     assert made.digest == tokenise(dataset(30, pairs=True), tokenizer(), max_length=12).digest
     assert not tokenise(texts, tokenizer(), types=False).tokens.types.any()
-    other = made.relabelled(texts.aligned(("yes", "no")))
-    assert other.labels.tolist() == [1 - label for label in made.labels]
-    assert other.tokens is made.tokens
-    with pytest.raises(DataError, match="by other texts than its own"):
-        made.relabelled(dataset(29))
     with pytest.raises(DataError, match="there is no text"):
         tokenise(TextDataset([], np.zeros(0, int), ("a",)), tokenizer())
 

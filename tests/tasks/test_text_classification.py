@@ -6,14 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests import small_texts
+from tests import word_texts
 from tlearn.bodies.facts import TextFacts
 from tlearn.data import DataError, TextDataset, TextOptions, texts_of
 from tlearn.objectives import Classification, Regression
 from tlearn.tasks import Task, TaskBatches, text_classification
 
 FACTS = TextFacts(
-    vocab_size=len(small_texts.PIECES),
+    vocab_size=len(word_texts.PIECES),
     max_length=48,
     pad=0,
     special=(("cls", 2), ("sep", 3)),
@@ -25,14 +25,14 @@ FACTS = TextFacts(
 def folder(tmp_path):
     where = tmp_path / "animals"
     where.mkdir()
-    small_texts.write_tsv(where / "train.tsv", small_texts.dataset(120, seed=0))
-    small_texts.write_tsv(where / "dev.tsv", small_texts.dataset(30, seed=1))
-    small_texts.write_tsv(where / "test.tsv", small_texts.dataset(40, seed=2))
+    word_texts.write_tsv(where / "train.tsv", word_texts.dataset(120, seed=0))
+    word_texts.write_tsv(where / "dev.tsv", word_texts.dataset(30, seed=1))
+    word_texts.write_tsv(where / "test.tsv", word_texts.dataset(40, seed=2))
     return where
 
 
 def task(where, **options):
-    given = {"tokenizer": small_texts.tokenizer(), "facts": FACTS, **options}
+    given = {"tokenizer": word_texts.tokenizer(), "facts": FACTS, **options}
     return text_classification(str(where), **given)
 
 
@@ -43,7 +43,7 @@ def test_a_task_is_what_a_run_asks_for(folder):
     assert found.label_names == ("no", "yes")
     assert (found.outputs, len(found.train), len(found.validation)) == (2, 108, 12)
     assert set(found.digests) == {"train", "validation", "test"}
-    assert found.files == small_texts.FILES
+    assert found.files == word_texts.FILES
     batch = found.train_batches(8, 0).at(0)
     for name, one in found.example.items():
         assert batch[name].ndim == one.ndim
@@ -75,7 +75,7 @@ def test_evaluation_keeps_the_widths_of_training(folder):
     widths = short.eval_batches(short.validation, 8).buckets
     assert widths[:-1] == short.buckets or widths == short.buckets
     with pytest.raises(DataError, match="holds no tokens"):
-        found.eval_batches(small_texts.dataset(3), 8)
+        found.eval_batches(word_texts.dataset(3), 8)
 
 
 def test_labels_go_by_name_and_unseen_ones_are_refused(folder):
@@ -96,10 +96,10 @@ def test_train_and_test_may_not_share_texts(folder):
     with pytest.raises(DataError, match=r"40 of the 40 texts to be reported.*are also trained on"):
         task(folder, train_split="train+test", test_split="test", validation="0%")
     # One text of sixty, in capitals, is found and told.
-    known, fresh = small_texts.dataset(120, seed=0), small_texts.dataset(60, seed=5, longest=40)
+    known, fresh = word_texts.dataset(120, seed=0), word_texts.dataset(60, seed=5, longest=40)
     texts = [known.texts[0].upper(), *fresh.texts[1:]]
     test = TextDataset(texts, [known.labels[0], *fresh.labels[1:]], ("no", "yes"))
-    small_texts.write_tsv(folder / "test.tsv", test)
+    word_texts.write_tsv(folder / "test.tsv", test)
     found = task(folder, test_split="test", validation="0%")
     assert found.shared == 1
     assert "1 texts of the test part are in the training part too" in str(found)
@@ -108,8 +108,8 @@ def test_train_and_test_may_not_share_texts(folder):
 def test_numbers(tmp_path):
     where = tmp_path / "stsb"
     where.mkdir()
-    small_texts.write_tsv(where / "train.tsv", small_texts.numbers(60))
-    small_texts.write_tsv(where / "dev.tsv", small_texts.numbers(20, seed=1))
+    word_texts.write_tsv(where / "train.tsv", word_texts.numbers(60))
+    word_texts.write_tsv(where / "dev.tsv", word_texts.numbers(20, seed=1))
     found = task(where, test_split="dev")
     assert (found.label_names, found.outputs) == ((), 1)
     assert isinstance(found.goal, Regression)
@@ -125,9 +125,9 @@ def test_numbers(tmp_path):
 def test_glue_tasks_report_what_glue_reports(tmp_path):
     where = tmp_path / "MRPC"
     where.mkdir()
-    pairs = small_texts.dataset(60, pairs=True)
+    pairs = word_texts.dataset(60, pairs=True)
     named = TextDataset(pairs.texts, pairs.labels, ("0", "1"), pairs=pairs.pairs)
-    small_texts.write_tsv(where / "train.tsv", named)
+    word_texts.write_tsv(where / "train.tsv", named)
     found = task(where)
     assert found.figures == ("f1:1",)
     outputs = np.eye(2)[found.train.labels]

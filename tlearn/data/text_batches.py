@@ -58,7 +58,7 @@ class TextBatches:
     host_index: int = 0
     host_count: int = 1
     _orders: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
-        default_factory=dict, repr=False
+        default_factory=dict, init=False, repr=False
     )
 
     random = False
@@ -184,9 +184,9 @@ class TextBatches:
             known = self._lay_out(epoch)
             for array in known:
                 array.flags.writeable = False
-            while len(self._orders) >= _KEPT:
-                self._orders.pop(min(self._orders), None)
-            self._orders[epoch] = known
+            # A new dictionary in the old one's place: other threads may be reading that.
+            kept = dict(list(self._orders.items())[1 - _KEPT :])
+            object.__setattr__(self, "_orders", {**kept, epoch: known})
         return known
 
     def _lay_out(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

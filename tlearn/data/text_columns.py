@@ -97,7 +97,9 @@ def find_columns(
     if text is None and not asked.text:
         problems.append("which column is the text: give text_column (and pair_column)")
     if labelled and label is None and not asked.label:
-        problems.append("which column is the label: give label_column")
+        problems.append(
+            "which column is the label: give label_column (GLUE's test files come without labels)"
+        )
     if problems:
         there = f"columns: {', '.join(header)}" if header is not None else "no header line"
         if header is None and first:

@@ -8,7 +8,6 @@ from jaxtyping import Int8, Int32
 
 from tlearn.data import dataset as base
 from tlearn.data.dataset import Dataset, Examples, place
-from tlearn.data.errors import DataError
 from tlearn.data.text_dataset import texts_of
 from tlearn.data.tokenizer import Progress, Tokenizer, Tokens
 
@@ -52,17 +51,6 @@ class TokenDataset(Examples):
     def id(self, index: int) -> str:
         """Names one example as the texts do."""
         return base.id_of(self.texts, index)
-
-    def relabelled(self, texts: Dataset) -> "TokenDataset":
-        """Views the same tokens under other labels: those of the same texts, counted anew.
-
-        Raises:
-            DataError: If these are other texts, or in another order.
-        """
-        ids = [base.id_of(texts, i) for i in range(len(texts))]
-        if ids != [self.id(i) for i in range(len(self))]:
-            raise DataError(f"{self.name} cannot be relabelled by other texts than its own")
-        return TokenDataset(texts, self.tokens, how=self.how, pad=self.pad)
 
     def fingerprint(self, index: int) -> bytes:
         """Hashes the tokens and types of one example."""
