@@ -17,7 +17,7 @@ from tlearn.hub.image_facts import (
     facts_from_preprocessor,
     preprocessor_from_facts,
 )
-from tlearn.hub.mapping import invert, lazily
+from tlearn.hub.mapping import Table, expand, invert, lazily
 from tlearn.hub.model_card import Training, model_card
 from tlearn.hub.model_folder import read_run
 from tlearn.hub.new_folder import new_folder, refuse_taken
@@ -103,7 +103,8 @@ def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
         try:
             described, config = _described(family, source, came)
             flat = tagged(source.params, source.collections)
-            arrays = invert(family.table(described), flat)
+            table = family.table(described)
+            arrays = {**_counters(table), **invert(table, flat)}
             _check_return(family, config, arrays, flat)
         except HubError as error:
             reasons.append(str(error))
@@ -186,6 +187,15 @@ def _described(
         prefix = _PREFIXES.get(model_type, f"{model_type}.")
         described = dataclasses.replace(described, prefix=prefix)
     return described, config
+
+
+def _counters(table: Table) -> dict[str, np.ndarray]:
+    """The counters of PyTorch's BatchNorm: nothing here, but missed there when they are absent."""
+    return {
+        pair.source: np.zeros((), np.int64)
+        for pair in expand(table)
+        if pair.source.endswith(".num_batches_tracked")
+    }
 
 
 def _check_return(

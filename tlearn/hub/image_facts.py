@@ -54,10 +54,16 @@ def _size_and_crop(config: Mapping[str, Any], assumed: list[str]) -> tuple[int, 
         return resized, float(config["crop_pct"]) if resized < 384 else 1.0
     if config.get("do_center_crop") and config.get("crop_size") is not None:
         cropped, _ = _side(config["crop_size"], "crop_size")
-        return cropped, min(cropped / resized, 1.0)
+        return cropped, _share(cropped, resized)
     if squashed:
         assumed.append("pictures were squashed to squares; here the centre square is taken")
     return resized, 1.0
+
+
+def _share(cropped: int, resized: int) -> float:
+    """The share whose inverse gives the resized side back, to the pixel, rounded down."""
+    share = min(cropped / resized, 1.0)
+    return share if math.floor(cropped / share) == resized else math.nextafter(share, 0.0)
 
 
 def _side(value: Any, name: str) -> tuple[int, bool]:
@@ -101,7 +107,7 @@ def _interpolation(value: Any, assumed: list[str]) -> str:
 
 def preprocessor_from_facts(facts: ImageFacts) -> dict[str, Any]:
     """Writes facts as a preprocessor_config.json that `facts_from_preprocessor` reads back."""
-    short = {"shortest_edge": round(facts.size / facts.crop)}
+    short = {"shortest_edge": math.floor(facts.size / facts.crop)}
     return {
         "do_resize": True,
         "size": short,
