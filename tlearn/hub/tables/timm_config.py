@@ -1,10 +1,11 @@
 """What timm's config.json says whatever the family: arguments, labels, preparation of pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlearn.bodies.facts import ImageFacts
 from tlearn.hub.errors import quoted
+from tlearn.hub.image_facts import timm_from_facts
 from tlearn.hub.labels import IMAGENET_KNOWN
 from tlearn.hub.tables.folder_family import Described
 
@@ -67,14 +68,14 @@ def pretrained_cfg(
     described: Described,
     first: str,
     classifier: str | list[str],
-    prepared: Callable[[ImageFacts], dict[str, Any]],
+    fixed_size: bool,
 ) -> dict[str, Any]:
     """Writes what timm keeps beside weights."""
     facts = described.facts
     return {
-        **(prepared(facts) if isinstance(facts, ImageFacts) else {}),
+        **(timm_from_facts(facts) if isinstance(facts, ImageFacts) else {}),
         "num_classes": described.head["classes"] if described.head else 0,
         "first_conv": first,
         "classifier": classifier,
-        "fixed_input_size": True,
+        "fixed_input_size": fixed_size,
     }

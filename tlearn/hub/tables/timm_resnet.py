@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlearn.hub.errors import HubError, listed
-from tlearn.hub.image_facts import facts_from_timm, timm_from_facts
+from tlearn.hub.image_facts import facts_from_timm
 from tlearn.hub.mapping import Table
 from tlearn.hub.tables.folder_family import Described, FolderFamily, Shapes
 from tlearn.hub.tables.residual import residual_table, shape_of, stages_of, unfit_residual
@@ -122,7 +122,7 @@ def _write(described: Described) -> dict[str, Any]:
         "global_pool": "avg",
         "model_args": arguments,
         **({"label_names": list(described.label_names)} if described.label_names else {}),
-        "pretrained_cfg": pretrained_cfg(described, "conv1", "fc", timm_from_facts),
+        "pretrained_cfg": pretrained_cfg(described, "conv1", "fc", fixed_size=False),
     }
 
 

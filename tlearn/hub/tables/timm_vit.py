@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlearn.hub.errors import HubError, listed
-from tlearn.hub.image_facts import facts_from_timm, timm_from_facts
+from tlearn.hub.image_facts import facts_from_timm
 from tlearn.hub.mapping import Row, Table
 from tlearn.hub.tables.encoder_rows import affine, counted, norm
 from tlearn.hub.tables.folder_family import Described, FolderFamily, Shapes
@@ -285,7 +285,7 @@ def _write(described: Described) -> dict[str, Any]:
         "global_pool": arguments["global_pool"],
         "model_args": arguments,
         **({"label_names": list(described.label_names)} if described.label_names else {}),
-        "pretrained_cfg": pretrained_cfg(described, "patch_embed.proj", heads, timm_from_facts),
+        "pretrained_cfg": pretrained_cfg(described, "patch_embed.proj", heads, fixed_size=True),
     }
 
 
