@@ -5,6 +5,7 @@ stacks read vectors.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ def forward(source):
 
     @jax.jit
     def run(x, y):
-        real = [np.ones(v.shape[:2], np.int32) for v in (x, y)]
+        real = [jnp.ones(v.shape[:2], jnp.int32) for v in (x, y)]
         return body.apply(
             {"params": params}, None, real[0], None, real[1], embedded=x, decoder_embedded=y
         )
@@ -97,8 +98,8 @@ def test_the_whole_forecast_comes_out_from_the_series_alone(folder, source, forw
 
 def test_tokens_and_vectors_are_not_given_at_once(source):
     body = bodies.build(source.body)
-    one = np.ones((1, 2), np.int32)
+    one = jnp.ones((1, 2), jnp.int32)
     with pytest.raises(ValueError, match="either tokens or their vectors"):
-        body.init(jax.random.key(0), one, one, one, one, embedded=np.zeros((1, 2, 64), np.float32))
+        body.init(jax.random.key(0), one, one, one, one, embedded=jnp.zeros((1, 2, 64)))
     with pytest.raises(ValueError, match=r"decoder_tokens .* got neither"):
         body.init(jax.random.key(0), one, one)

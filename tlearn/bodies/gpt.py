@@ -269,7 +269,9 @@ class _Embeddings(nn.Module):
             name="positions",
         )
         x = (words(tokens) + spots(index)).astype(self.dtype)
-        return Dropout(self.dropout, name="dropout")(x, deterministic=not train), words.embedding
+        x = Dropout(self.dropout, name="dropout")(x, deterministic=not train)
+        # Weights just loaded may still be numpy's.
+        return x, jnp.asarray(words.embedding)
 
 
 class _Final(nn.Module):

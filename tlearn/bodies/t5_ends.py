@@ -56,7 +56,8 @@ class T5Embeddings(nn.Module):
         )
         x = (embedded if tokens is None else words(tokens)).astype(self.dtype)
         x = Dropout(self.dropout, name="dropout")(x, deterministic=not train)
-        return x, words.embedding
+        # Weights just loaded may still be numpy's.
+        return x, jnp.asarray(words.embedding)
 
 
 class T5Final(nn.Module):
