@@ -1,11 +1,15 @@
 """One array of a checkpoint under our name, not read before somebody looks at its numbers."""
 
+import math
 import mmap
 from typing import Any
 
 import numpy as np
 
 from tlearn.hub.errors import HubError
+
+# Bytes from which an array is worth a mapping of its own.
+_LARGE = 2**20
 
 
 class Leaf:
@@ -75,9 +79,10 @@ class Leaf:
             if not same_bits(array, other):
                 raise HubError(f"{what}, but their values differ: they are not tied in this file")
             forget(other)
+        array = _room(self.shape, self.dtype)
         # A float64 or a float16 may be too large or too fine: the cast is on the record.
         with np.errstate(over="ignore"):
-            array = np.array(self._view, dtype=self.dtype, order="C", copy=True)
+            np.copyto(array, self._view, casting="unsafe")
         forget(self._view)
         return array
 
@@ -93,6 +98,18 @@ class Leaf:
 
     def __repr__(self) -> str:
         return f"Leaf(shape={self.shape}, dtype={self.dtype.name})"
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Makes an array to read into.
+
+    Large ones are mappings of their own: when the reader lets go of one it goes back to the system
+    whole, where the heap would keep it as a hole between what stays.
+    """
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < _LARGE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, nbytes), np.uint8).view(dtype).reshape(shape)
 
 
 def same_bits(array: np.ndarray, other: np.ndarray) -> bool:
@@ -115,9 +132,16 @@ def forget(view: np.ndarray) -> None:
     by leaf would then count twice.
     """
     base: Any = view
+    of_a_file = False
     while isinstance(base, np.ndarray):
+        of_a_file |= isinstance(base, np.memmap)
         base = base.base
-    if not isinstance(base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED") or not view.size:
+    if (
+        not of_a_file
+        or not isinstance(base, mmap.mmap)
+        or not hasattr(mmap, "MADV_DONTNEED")
+        or not view.size
+    ):
         return
     start = np.frombuffer(base, np.uint8, 1).__array_interface__["data"][0]
     low, high = np.lib.array_utils.byte_bounds(view)
