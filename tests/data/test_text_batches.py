@@ -1,7 +1,7 @@
 """Batches of texts: every example once, few widths, a pure function of the step; padding is inert.
 
 Breaks tried: leftovers of a bucket dropped; the incomplete batch taken for the last when shuffled;
-segments of 1 on padding; the order drawn without the epoch.
+segments of 1 on padding; the order within buckets, or that of batches, drawn without the epoch.
 """
 
 import itertools
@@ -84,7 +84,12 @@ def test_a_row_is_its_example_and_nothing_else():
 def test_orders_differ_by_epoch_and_seed_and_nothing_else():
     dataset = made(50)
     one = batches(dataset)
-    assert not np.array_equal(one.order(0), one.order(1))
+    # From epoch to epoch other texts come together, and batches of other widths follow each other.
+    together = [{frozenset(one.rows(e * 7 + i).tolist()) for i in range(7)} for e in (0, 1)]
+    assert one.steps_per_epoch == 7
+    assert len(together[0] & together[1]) < 3
+    assert [one.width(i) for i in range(7)] != [one.width(7 + i) for i in range(7)]
+    assert sorted(one.width(i) for i in range(7)) == sorted(one.width(7 + i) for i in range(7))
     assert not np.array_equal(one.order(0), TextBatches(dataset, 8, seed=4, shuffle=True).order(0))
     # Any step at once, in any order, in another process: the same bits.
     again = pickle.loads(pickle.dumps(batches(made(50))))
