@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlearn.hub.errors import HubError
-from tlearn.hub.mapping import TRANSFORMS, Row, Table, apply, expand, invert, lazily
+from tlearn.hub.mapping import Row, Table, apply, expand, invert, lazily
+from tlearn.hub.transforms import TRANSFORMS
 
 TABLE = Table(
     "toy",

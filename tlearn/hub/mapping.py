@@ -7,7 +7,6 @@ knows: nothing is matched by chance, and what is missing is known by name.
 
 import dataclasses
 import itertools
-import math
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from tlearn.hub.errors import HubError, listed
 from tlearn.hub.leaf import Leaf
+from tlearn.hub.transforms import TRANSFORMS
 from tlearn.params import nearest
 
 
@@ -56,82 +56,6 @@ class Table:
     name: str
     rows: tuple[Row, ...]
     fields: Mapping[str, tuple[tuple[str, str], ...]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Transform:
-    """How an array's layout changes; the inverse is exact.
-
-    Attributes:
-        rank: How many axes the array has; None for any number.
-        axes: Where each axis of our array lies in the foreign one; empty for no change.
-        single: An axis of the foreign array that must have size 1, or None.
-    """
-
-    rank: int | None
-    axes: tuple[int, ...]
-    single: int | None = None
-
-    def view(self, array: np.ndarray) -> np.ndarray:
-        """Shows the foreign array in our layout without copying it."""
-        if self.rank is not None and array.ndim != self.rank:
-            raise HubError(f"has the shape {array.shape}, but {self.rank} axes are wanted")
-        if self.single is not None and array.shape[self.single] != 1:
-            raise HubError(f"has the shape {array.shape}, but axis {self.single} must be 1")
-        return array.transpose(self.axes) if self.axes else array
-
-    def forward(self, array: np.ndarray) -> np.ndarray:
-        """Turns the foreign layout into ours, always as a copy of its own."""
-        return np.array(self.view(array), order="C", copy=True)
-
-    def backward(self, array: np.ndarray) -> np.ndarray:
-        """Turns our layout into the foreign one; `forward` undoes it bit for bit."""
-        if self.rank is not None and array.ndim != self.rank:
-            raise HubError(f"has the shape {array.shape}, but {self.rank} axes are wanted")
-        there = array.transpose(tuple(np.argsort(self.axes))) if self.axes else array
-        return np.array(there, order="C", copy=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class PatchMatrix(Transform):
-    """A matrix over flattened patches, [out, rows · columns · channels], as a convolution's kernel.
-
-    Patches are square and have one or three channels; no number is both n² and 3n².
-    """
-
-    rank: int | None = 2
-    axes: tuple[int, ...] = ()
-
-    def view(self, array: np.ndarray) -> np.ndarray:
-        """Shows [out, patch] as [rows, columns, channels, out]."""
-        super().view(array)
-        for channels in (1, 3):
-            side = math.isqrt(array.shape[1] // channels)
-            if side > 0 and side * side * channels == array.shape[1]:
-                return array.T.reshape(side, side, channels, array.shape[0])
-        raise HubError(
-            f"has the shape {array.shape}: no square patch of 1 or 3 channels has "
-            f"{array.shape[1]} numbers"
-        )
-
-    def backward(self, array: np.ndarray) -> np.ndarray:
-        """Flattens the patches again."""
-        if array.ndim != 4 or array.shape[0] != array.shape[1] or array.shape[2] not in (1, 3):
-            raise HubError(f"has the shape {array.shape}, but [p, p, 1 or 3, out] is wanted")
-        return np.array(array.reshape(-1, array.shape[3]).T, order="C", copy=True)
-
-
-TRANSFORMS: dict[str, Transform] = {
-    "identity": Transform(None, ()),
-    # torch keeps [out, in, rows, columns], we [rows, columns, in, out].
-    "conv": Transform(4, (2, 3, 1, 0)),
-    "depthwise": Transform(4, (2, 3, 1, 0), single=1),
-    # torch keeps [out, in], we [in, out].
-    "linear": Transform(2, (1, 0)),
-    "vector": Transform(1, ()),
-    "patches": PatchMatrix(),
-}
-"""The changes of layout a table may name."""
 
 
 @dataclasses.dataclass(frozen=True)
