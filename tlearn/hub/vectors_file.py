@@ -243,7 +243,9 @@ def _binary(
             raise HubError(f"{path}: word {row + 1}, at byte {start}, is no UTF-8") from error
         table[row] = np.frombuffer(content[space + 1 : space + 1 + size], "<f4")
         start = space + 1 + size
-    if content[start : start + 2].strip():
+    if content[start : start + 1] == b"\n":
+        start += 1
+    if start < len(content):
         raise HubError(
             f"{path} has {len(content) - start} bytes after the {count} words its header claims"
         )

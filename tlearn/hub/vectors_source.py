@@ -70,8 +70,8 @@ def _with_special(vectors: Vectors) -> tuple[tuple[str, ...], np.ndarray, list[s
     """Puts the rows for padding and for unknown words first."""
     places = {word: i for i, word in enumerate(vectors.words)}
     width = vectors.table.shape[1]
-    table = np.empty((len(vectors.words) + 2 - sum(w in places for w in (PAD, UNKNOWN)), width))
-    table = table.astype(np.float32)
+    made = sum(word not in places for word in (PAD, UNKNOWN))
+    table = np.empty((len(vectors.words) + made, width), np.float32)
     assumed = []
     if PAD in places:
         table[0] = vectors.table[places[PAD]]
