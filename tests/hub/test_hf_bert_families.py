@@ -196,6 +196,24 @@ def test_there_and_back(name, tmp_path):
     check_export(name, source, peer.random_batch(config, 3), model, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["BertModel", "RobertaModel"]
+    + [pytest.param(f"{f}Model", marks=pytest.mark.slow) for f in ("Albert", "Electra")],
+)
+def test_padding_on_the_left(name, tmp_path):
+    config = peer.random_config(family_of(name), 5, num_hidden_layers=2)
+    model = saved(name, config, 5, tmp_path / "there")
+    source = hub.load(f"hf:{tmp_path / 'there'}")
+    batch = peer.random_batch(config, 5, left=True)
+    with torch.no_grad():
+        want = peer.compute(model, batch, left=True).last_hidden_state.numpy()
+    body = bodies.build(source.body)
+    tree = unflatten({path: np.asarray(value) for path, value in source.params.items()})
+    features = jax.jit(lambda p, x: body.apply({"params": p}, *x))(tree["body"], inputs_of(batch))
+    close(features.sequence, want, batch.segments > 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 7))
 @pytest.mark.parametrize("name", CASES)
