@@ -54,3 +54,41 @@ def test_what_does_not_fit_is_refused():
         adapt_input_channels(kernel, 1, "mean")
     with pytest.raises(ValueError, match=r"\[rows, columns, in, out\]"):
         adapt_input_channels(kernel[0], 1)
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+def test_a_flat_grid_stays_flat_and_a_slope_keeps_its_middle(mode):
+    from tlearn.bodies import resize_positions
+
+    slope = np.linspace(-1, 1, 5)
+    grid = (slope[:, None] + 0 * slope[None]).reshape(1, 25, 1).astype(np.float32)
+    table = np.concatenate([np.full((1, 1, 1), 9.0, np.float32), grid], axis=1)
+    for side in (3, 7, 12):
+        new, report = resize_positions(table, 1 + side * side, 1, mode)
+        assert new.shape == (1, 1 + side * side, 1)
+        assert new[0, 0, 0] == 9.0
+        rows = new[0, 1:, 0].reshape(side, side)
+        np.testing.assert_allclose(rows, rows[:, :1] + 0 * rows, atol=1e-6)
+        np.testing.assert_allclose(rows, -rows[::-1], atol=1e-6)
+        assert (np.diff(rows[:, 0]) > 0).all()
+        assert f"5x5 places became {side}x{side}" in str(report)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(("old", "new"), [(3, 7), (14, 24), (24, 14), (7, 4)])
+def test_positions_are_resized_as_timm_does(mode, old, new):
+    from timm_peer import import_timm
+
+    torch = pytest.importorskip("torch")
+    import_timm()
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
+    from tlearn.bodies import resize_positions
+
+    table = np.random.default_rng(0).normal(size=(1, 2 + old * old, 8)).astype(np.float32)
+    wanted = resample_abs_pos_embed(
+        torch.tensor(table), [new, new], num_prefix_tokens=2, interpolation=mode
+    )
+    given, _ = resize_positions(table, 2 + new * new, 2, mode)
+    np.testing.assert_allclose(given, wanted.numpy(), atol=1e-5)
