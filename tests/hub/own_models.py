@@ -117,7 +117,7 @@ def numbers(draw, path, like):
     return noise.astype(np.float32)
 
 
-def batch(source, seed=1, rows=3, length=7):
+def batch(source, seed=1, rows=3, length=7, answer=4):
     """A batch by input name: texts of several lengths padded on the right, or pictures."""
     draw = np.random.default_rng(seed)
     body = bodies.build(source.body)
@@ -129,7 +129,7 @@ def batch(source, seed=1, rows=3, length=7):
     tokens = draw.integers(4, WORDS, (rows, length)).astype(np.int32)
     made = {"tokens": np.where(segments, tokens, 1).astype(np.int32), "segments": segments}
     made["types"] = np.zeros_like(segments)
-    made["decoder_tokens"], made["decoder_segments"] = made["tokens"][:, :4], segments[:, :4]
+    made |= {f"decoder_{name}": made[name][:, :answer] for name in ("tokens", "segments")}
     return {name: made[name] for name in body.inputs}
 
 

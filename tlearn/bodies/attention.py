@@ -29,7 +29,7 @@ def attend(
     scale: float | None = None,
     dropout: float = 0.0,
     key: Array | None = None,
-    query_total: int | None = None,
+    query_total: Any = None,
     form: str = "auto",
 ) -> Float[Array, "b t n d"]:
     """Mixes values by softmax(q·k): scaled dot-product attention (Vaswani et al. 2017).
@@ -101,7 +101,7 @@ def choose_form(
     platform: str,
     dtype: str,
     head_size: int,
-    lengths: tuple[int, int],
+    lengths: tuple[Any, Any],
     masked: bool,
     dropout: float,
     biased: bool,
@@ -114,7 +114,7 @@ def choose_form(
         platform: ``cuda`` where cuDNN's flash attention runs, else the backend's name.
         dtype: Of queries, keys and values.
         head_size: Size of a head.
-        lengths: Numbers of queries and keys.
+        lengths: Numbers of queries and keys; symbols where a function of any length is exported.
         masked: Whether padding or packed examples are masked.
         dropout: Chance that a weight is dropped.
         biased: Whether a bias is added to the scores.

@@ -31,7 +31,7 @@ kernel_gradient_p = Primitive("tlearn_convolution_kernel_gradient")
 input_gradient_p = Primitive("tlearn_convolution_input_gradient")
 
 
-def _shape(operation: str, a: Any, b: Any, geometry: Geometry) -> tuple[int, ...]:
+def _shape(operation: str, a: Any, b: Any, geometry: Geometry) -> tuple[Any, ...]:
     if operation == "forward":
         return (*a.shape[:2], *geometry.out, b.shape[-1])
     if operation == "kernel_gradient":

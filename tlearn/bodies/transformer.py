@@ -236,7 +236,7 @@ class _Attention(nn.Module):
             cache = extended(cache, keys, values, segments)
             keys, values, key_segments = cache.keys, cache.values, cache.segments
 
-        def mix(x: Array, query_segments: Array | None, start: Any, total: int | None) -> Array:
+        def mix(x: Array, query_segments: Array | None, start: Any, total: Any) -> Array:
             y = attend(
                 project(x, "query"),
                 keys,
