@@ -5,6 +5,7 @@ from typing import Any
 
 from tlearn import bodies, heads, hub
 from tlearn.bodies.facts import ImageFacts
+from tlearn.bodies.registry import BODIES
 from tlearn.model import Model
 from tlearn.runs.config import RunConfig, StrategyConfig
 from tlearn.runs.settings import read_setting
@@ -31,7 +32,10 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
             settings["image_size"] = task.facts.size
         body = bodies.build(settings)
     elif isinstance(task.facts, ImageFacts):
-        body = new_body(config, changes | {"in_channels": task.facts.channels})
+        changes["in_channels"] = task.facts.channels
+        if BODIES.variants.get(config.body.body, (config.body.body,))[0] == "vit":
+            changes["image_size"] = task.facts.size
+        body = new_body(config, changes)
     else:
         body = new_body(config, changes | {"vocab_size": task.facts.vocab_size})
     return Model(body, _make_head(config, task, source))
