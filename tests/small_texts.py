@@ -27,7 +27,7 @@ BODY = {
     "depth": 2,
     "heads": 2,
     "feed_forward": 32,
-    "positions": 24,
+    "positions": 64,
     "types": 2,
 }
 INPUTS = tuple(jax.ShapeDtypeStruct((1, 4), jnp.int32) for _ in range(3))
@@ -45,7 +45,7 @@ def bert_folder(folder: Path) -> Path:
         body=describe(body),
         facts=TextFacts(
             vocab_size=len(WORDS),
-            max_length=24,
+            max_length=64,
             pad=0,
             special=special,
             lowercase=True,
@@ -67,7 +67,7 @@ def review(rng: np.random.Generator, label: int) -> str:
     return " ".join(words)
 
 
-def reviews(folder: Path, train: int = 48, test: int = 24) -> Path:
+def reviews(folder: Path, train: int = 96, test: int = 24) -> Path:
     """A folder with train.tsv and test.tsv: text and label, half of them ``good``."""
     folder.mkdir(parents=True)
     rng, seen = np.random.default_rng(0), set()

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import small_texts
 from small_runs import colour_folder
 
 from tlearn.cli.main import main
@@ -53,6 +54,8 @@ def place(tmp_path, monkeypatch, digits_run) -> Path:
 
     Image.open(made / "test" / "red" / "0.png").save(tmp_path / "photo.jpg")
     shutil.copytree(digits_run, tmp_path / "runs" / "quickstart" / "source")
+    small_texts.bert_folder(tmp_path / "minilm")
+    small_texts.reviews(tmp_path / "reviews")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -60,6 +60,7 @@ class Built:
         report: What became of the source's weights; None without a source.
         digests: Fingerprints of source and data, to notice that they changed.
         licence: The source's licence, which what is trained from it inherits; None if unknown.
+        origin: Where the source came from: names and tables, back to the first checkpoint.
     """
 
     config: RunConfig
@@ -73,6 +74,7 @@ class Built:
     report: hub.Report | None
     digests: dict[str, str]
     licence: str | None = None
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def train_batches(self, state: State, folder: Path) -> TaskBatches:
         """The training batches; where features are computed once, this is when they are.
@@ -181,6 +183,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         report=report,
         digests=digests,
         licence=None if source is None else source.provenance.get("licence"),
+        origin={} if source is None else descent(source.provenance),
     )
 
 

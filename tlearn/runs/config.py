@@ -46,6 +46,13 @@ class DataConfig:
     """Column of the second texts, where examples are pairs."""
     label_column: str = ""
     """Column of the labels."""
+    labels: Literal["auto", "class", "number"] = "auto"
+    """Whether labels of texts are names of classes, or numbers to estimate; auto looks at them."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether a table's first line names its columns; auto looks at it."""
+    metrics: tuple[str, ...] = ()
+    """Figures of whole parts of texts: accuracy, f1, f1:LABEL, macro_f1, matthews, or pearson and
+    spearman of numbers; what a GLUE task reports if empty."""
     max_length: int = 0
     """Tokens of the longest text, longer ones are cut; 0 for what the body can take."""
     widths: str = "auto"

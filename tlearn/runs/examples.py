@@ -1,6 +1,7 @@
 """The task that a run's config means: of images or of texts, as its body takes them."""
 
 from pathlib import Path
+from typing import Any
 
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts, TextFacts
@@ -11,7 +12,16 @@ from tlearn.runs.parts import new_body
 from tlearn.tasks import Task, image_classification, text_classification
 
 _ONLY_IMAGES = ("augment", "mix", "size", "channels", "exclude", "workers")
-_ONLY_TEXTS = ("text_column", "pair_column", "label_column", "max_length", "widths")
+_ONLY_TEXTS = (
+    "text_column",
+    "pair_column",
+    "label_column",
+    "labels",
+    "header",
+    "metrics",
+    "max_length",
+    "widths",
+)
 
 
 def make_task(config: RunConfig, source: hub.Source | None) -> Task:
@@ -90,7 +100,7 @@ def _texts(config: RunConfig, source: hub.Source | None) -> Task:
         body = bodies.build(dict(source.body)) if source else new_body(config, new)
         facts = TextFacts(
             vocab_size=body.vocab_size,
-            max_length=getattr(body, "positions", None),
+            max_length=_positions(body),
             pad=tokenizer.token("pad"),
             special=tokenizer.special,
             pair_types=getattr(body, "types", 0) > 1,
@@ -107,6 +117,7 @@ def _texts(config: RunConfig, source: hub.Source | None) -> Task:
         examples_per_class=data.per_class,
         max_length=data.max_length,
         buckets=_widths(data.widths),
+        metrics=data.metrics,
         smoothing=config.head.smoothing,
         seed=config.train.seed,
     )
@@ -115,8 +126,18 @@ def _texts(config: RunConfig, source: hub.Source | None) -> Task:
 def text_options(data: DataConfig) -> TextOptions:
     """Which columns of a table are read."""
     return TextOptions(
-        text_column=data.text_column, pair_column=data.pair_column, label_column=data.label_column
+        text_column=data.text_column,
+        pair_column=data.pair_column,
+        label_column=data.label_column,
+        header={"auto": None, "yes": True, "no": False}[data.header],
+        labels=data.labels,
     )
+
+
+def _positions(body: Any) -> int | None:
+    """Longest text a body can take; None if it has no table of positions."""
+    table = getattr(body, "positions", None)
+    return None if table is None else table - getattr(body, "position_offset", 0)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -96,6 +96,7 @@ def as_source(built: Built, state: State) -> hub.Source:
             "source_digests": dict(built.report.digests) if built.report is not None else {},
             "data": built.digests,
             "licence": built.licence,
+            "origin": built.origin,
             "config": json.loads(json.dumps(to_json(built.config))),
         },
     )

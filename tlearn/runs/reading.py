@@ -176,8 +176,10 @@ class Texts:
 
     def open(self, chosen: Selection) -> Dataset:
         """Opens a dataset of texts."""
-        kind = "class" if self.label_names else "number"
-        columns = dataclasses.replace(chosen.columns, labels=kind)
+        columns = chosen.columns
+        if self.source.head is not None and columns.labels == "auto":
+            kind = "class" if self.label_names else "number"
+            columns = dataclasses.replace(columns, labels=kind)
         dataset: Dataset = open_texts(chosen.data, chosen.split or None, columns)
         return select_classes(dataset, chosen.classes) if chosen.classes else dataset
 
@@ -203,7 +205,13 @@ class Texts:
             raise DataError("texts are single, or pairs with one tab between the two; not both")
         second = [part[1] for part in parts] if pairs == {2} else None
         made = self._tokens(unlabelled([part[0] for part in parts], second))
-        batches = TextBatches(made, len(made), seed=0, shuffle=False)
+        # Widths that double: few programs, whatever is asked for.
+        longest = int(made.tokens.lengths.max())
+        width = max(16, 1 << (longest - 1).bit_length())
+        facts = self.source.facts
+        if isinstance(facts, TextFacts) and facts.max_length is not None:
+            width = max(longest, min(width, facts.max_length))
+        batches = TextBatches(made, len(made), seed=0, shuffle=False, buckets=(width,))
         batch = batches.at(0)
         back = np.argsort(batch["index"])
         return {name: batch[name][back] for name in ("tokens", "segments", "types")}
