@@ -33,7 +33,7 @@ CLASSES = {"num_labels": 3, "id2label": {0: "no", 1: "maybe", 2: "yes"}}
 CLASSES["label2id"] = {name: i for i, name in CLASSES["id2label"].items()}
 
 
-def build(model_class: str, **changes):
+def build(model_class: str, scale: float = 0.0, **changes):
     """A model in evaluation mode, with every parameter moved off its round initial value."""
     cls = getattr(transformers, model_class)
     base = T5 if model_class.startswith("T5") else GPT2
@@ -47,12 +47,12 @@ def build(model_class: str, **changes):
         # Newer transformers tie T5's head all the same; loading unties what differs.
         model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
     # T5 does not scale its scores: they would be near one-hot.
-    usual = 0.15 if model_class.startswith("T5") else 0.25
+    usual = scale or (0.15 if model_class.startswith("T5") else 0.25)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # Norms about 1; everything else large enough for differences to show.
-            scale, shift = (0.2, 1.0) if _is_norm_scale(name) else (usual, 0.0)
-            parameter.copy_(torch.randn_like(parameter) * scale + shift)
+            spread, shift = (0.2, 1.0) if _is_norm_scale(name) else (usual, 0.0)
+            parameter.copy_(torch.randn_like(parameter) * spread + shift)
     return model
 
 
@@ -106,3 +106,19 @@ def run(model, inputs: dict[str, np.ndarray]):
         seen = torch.tensor(inputs["decoder_segments"] > 0, dtype=torch.long)
         call["decoder_attention_mask"] = seen
     return model(**call)
+
+
+def generate(model, tokens: np.ndarray, segments: np.ndarray, steps: int, end=None) -> np.ndarray:
+    """The tokens that ``generate`` adds without sampling; rows as long as the longest made."""
+    with torch.no_grad():
+        made = model.generate(
+            torch.tensor(tokens, dtype=torch.long),
+            attention_mask=torch.tensor(segments, dtype=torch.long),
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=steps,
+            eos_token_id=end,
+            pad_token_id=0,
+        )
+    given = 1 if type(model).__name__.startswith("T5") else tokens.shape[1]
+    return made[:, given:].numpy()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tlearn import bodies, heads, hub
+from tlearn.generation import greedy
 from tlearn.hub.mapping import apply, invert
 from tlearn.hub.source import tagged
 from tlearn.hub.tables.folders import hf_family
@@ -202,3 +203,117 @@ def test_what_comes_in_goes_out_bit_for_bit_and_transformers_reads_it(name, tmp_
         wanted, found = (output_of(peers.run(m, inputs)) for m in (theirs, returned))
     np.testing.assert_array_equal(found.numpy(), wanted.numpy())
     assert hub.load(f"hf:{again}").digest == source.digest
+
+
+GENERATING = {
+    "gpt2": ("GPT2LMHeadModel", {"n_positions": 64}, "left"),
+    "gpt": ("OpenAIGPTLMHeadModel", {"n_positions": 64, "tie_word_embeddings": False}, "left"),
+    # With more decoder than encoder blocks, transformers' own cache fails.
+    "t5": ("T5ForConditionalGeneration", {"num_decoder_layers": 2, "scale": 0.25}, "right"),
+    "t5-gated": ("T5ForConditionalGeneration", GATED | {"num_decoder_layers": 1}, "left"),
+}
+
+
+# The stored models (test_hf_decoder_fixtures) generate with all four.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("gpt", "t5"))) for n in GENERATING],
+)
+def test_fifty_greedy_tokens_are_those_of_generate(name, tmp_path):
+    model_class, changes, padding = GENERATING[name]
+    theirs = peers.build(model_class, **changes)
+    source = hub.load(f"hf:{peers.save(theirs, tmp_path)}")
+    model = Model(body=bodies.build(source.body), head=heads.build(source.head))
+    tokens, segments = peers.tokens_and_segments(padding)
+    wanted = peers.generate(theirs, tokens, segments, 50)
+    found = greedy(model, source.params, tokens, segments, steps=50)
+    assert wanted.shape == (4, 50)
+    np.testing.assert_array_equal(found.tokens, wanted)
+    # And the same end: a token that one row makes early.
+    end = int(wanted[-1, 3])
+    wanted = peers.generate(theirs, tokens, segments, 50, end)
+    found = greedy(model, source.params, tokens, segments, steps=50, ends=(end,))
+    np.testing.assert_array_equal(np.asarray(found.tokens)[:, : wanted.shape[1]], wanted)
+    assert int(found.lengths[-1]) <= 4
+
+
+REFUSED = {
+    "two heads": ("GPT2DoubleHeadsModel", {}, {}, r"DoubleHeadsModel.*multiple_choice_head"),
+    "an encoder beside": (
+        "GPT2Model",
+        {},
+        {"add_cross_attention": True, "activation_function": "gelu_nwe"},
+        r"add_cross_attention=True.*'gelu_nwe' is no activation.*nearest: 'gelu_new'",
+    ),
+    "fewer blocks": (
+        "OpenAIGPTModel",
+        {},
+        {"n_layer": 3},
+        r"n_layer=3, but the names count \[0, 1\]",
+    ),
+    "an end beyond the vocabulary": ("GPT2Model", {}, {"eos_token_id": 61}, "eos is token 61"),
+    "a decoder alone": ("T5Model", {}, {"is_decoder": True, "d_kv": 0}, r"is_decoder=True.*d_kv"),
+    "no gate": ("T5Model", {}, {"is_gated_act": True}, "is_gated_act=True contradicts"),
+    "labels": (
+        "T5ForSequenceClassification",
+        {},
+        {"id2label": {"0": "a", "1": "b"}},
+        "id2label must name the 3 outputs",
+    ),
+    "a head that is gone": (
+        "T5Model",
+        {},
+        {"architectures": ["T5ForSequenceClassification"]},
+        "classification_head",
+    ),
+    "an own head that is gone": (
+        "T5ForConditionalGeneration",
+        {},
+        {"tie_word_embeddings": False},
+        "'lm_head.weight' is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_compute_something_else_is_refused_by_name(name):
+    model_class, changes, lies, message = REFUSED[name]
+    theirs = peers.build(model_class, **changes)
+    shapes = {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
+    config = theirs.config.to_dict() | {"architectures": [model_class]} | lies
+    if not lies.get("tie_word_embeddings", True):
+        del shapes["lm_head.weight"]
+    with pytest.raises(hub.HubError, match=f"(?s){message}"):
+        hf_family(config["model_type"]).describe(config, shapes)
+
+
+def test_early_files_hold_copies_and_constants_that_are_checked_or_dropped():
+    theirs = peers.build("T5ForConditionalGeneration")
+    arrays = {key: value.numpy() for key, value in theirs.state_dict().items()}
+    unread = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    arrays[unread] = np.zeros((32, 5), np.float32)
+    assert {"encoder.embed_tokens.weight", "lm_head.weight"} <= arrays.keys()
+    family, config = hf_family("t5"), theirs.config.to_dict()
+    shapes = {key: value.shape for key, value in arrays.items()}
+    described = family.describe(config, shapes)
+    assert described.head["tied"]
+    apply(family.table(described), arrays)
+    with pytest.raises(hub.HubError, match=r"'lm_head.weight' must equal 'shared.weight'"):
+        apply(family.table(described), arrays | {"lm_head.weight": arrays["lm_head.weight"] + 1})
+
+    theirs = peers.build("GPT2LMHeadModel")
+    arrays = {
+        key.removeprefix("transformer."): value.numpy()
+        for key, value in theirs.state_dict().items()
+    }
+    mask = np.tril(np.ones((1, 1, 40, 40), bool))
+    arrays |= {"h.0.attn.bias": mask, "h.1.attn.masked_bias": np.array(-1e4, np.float32)}
+    family, config = hf_family("gpt2"), theirs.config.to_dict()
+    config["architectures"] = ["GPT2LMHeadModel"]
+    described = family.describe(config, {key: value.shape for key, value in arrays.items()})
+    assert (described.prefix, described.head["family"]) == ("", "causal_lm")
+    mapped = apply(family.table(described), arrays)
+    fused = np.concatenate(
+        [mapped[f"params/body/block_01/attention/{n}/bias"] for n in ("query", "key", "value")]
+    )
+    np.testing.assert_array_equal(fused, arrays["h.1.attn.c_attn.bias"])
