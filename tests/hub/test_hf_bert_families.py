@@ -101,7 +101,7 @@ def gradients(model, shapes):
     described = family.describe(json.loads(model.config.to_json_string(False)), shapes)
     found = {
         path: np.zeros(value.shape) if value.grad is None else value.grad.numpy().copy()
-        for path, value in model.named_parameters()
+        for path, value in model.named_parameters(remove_duplicate=False)
         if path in shapes
     }
     return untagged(apply(family.table(described), found))[0]
