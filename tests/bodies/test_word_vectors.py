@@ -143,6 +143,22 @@ def test_the_bilstm_and_its_gradients_are_torchs():
         np.testing.assert_allclose(grads[path], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_rematerialising_changes_no_gradient():
+    variables = draw(make(lstm_width=5))
+
+    def gradients(body):
+        def loss(params):
+            rngs = {"dropout": jax.random.key(0)}
+            features = body.apply({"params": params}, TOKENS, SEGMENTS, train=True, rngs=rngs)
+            return jnp.square(features.pooled).sum()
+
+        return jax.tree.leaves(jax.jit(jax.grad(loss))(variables["params"]))
+
+    bodies_ = (make(lstm_width=5, dropout=0.3, remat=remat) for remat in (False, True))
+    for a, b in zip(*map(gradients, bodies_), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_impossible_fields_are_refused_all_at_once():
     with pytest.raises(ValueError, match=r"pooling is one of.*vocab_size=0.*dropout is a share"):
         make(vocab_size=0, pooling="last", dropout=1.0)

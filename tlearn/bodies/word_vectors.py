@@ -30,6 +30,7 @@ class WordVectors(nn.Module):
         lstm_width: Units of each direction of a BiLSTM between embeddings and pooling; 0 for none.
         dropout: Share of the embeddings, and of the BiLSTM's outputs, dropped in training.
         dtype: What to compute in: ``float32`` or ``bfloat16``. Parameters stay float32.
+        remat: Recompute the BiLSTM in the backward pass instead of keeping its activations.
     """
 
     vocab_size: int
@@ -38,6 +39,7 @@ class WordVectors(nn.Module):
     lstm_width: int = 0
     dropout: float = 0.0
     dtype: str = "float32"
+    remat: bool = False
 
     family: ClassVar[str] = "word_vectors"
     inputs: ClassVar[tuple[str, ...]] = ("tokens", "segments")
@@ -87,7 +89,9 @@ class WordVectors(nn.Module):
         x = x.astype(self.dtype)
         layers = {"embeddings": x}
         if self.lstm_width:
-            bilstm = _BiLSTM(self.lstm_width, self.dropout, name="bilstm")
+            # Argument 3 is `train`, which decides what is traced.
+            recurrent = nn.remat(_BiLSTM, static_argnums=(3,)) if self.remat else _BiLSTM
+            bilstm = recurrent(self.lstm_width, self.dropout, name="bilstm")
             x = bilstm(x, segments, trains(train, "bilstm"))
             layers["bilstm"] = x
         return Features(

@@ -31,6 +31,8 @@ def vectors_source(spec: str, file: str | Path) -> Source:
     Raises:
         HubError: If the file is unsound.
     """
+    from tlearn import bodies
+
     glove = spec.startswith("glove:")
     vectors = (read_glove if glove else read_word2vec)(file)
     path = Path(file).expanduser()
@@ -39,11 +41,12 @@ def vectors_source(spec: str, file: str | Path) -> Source:
     if lowercase:
         assumed.append("no word has a capital: texts are lowercased")
     assumed.append("texts are cut into words as in the Penn treebank, roughly")
-    body = {"family": "word_vectors", "vocab_size": len(words), "width": table.shape[1]}
+    fields = {"family": "word_vectors", "vocab_size": len(words), "width": table.shape[1]}
+    body = bodies.describe(bodies.build(fields))
     return Source(
         params={_EMBEDDING: table},
         collections={},
-        body=body | {"pooling": "mean", "lstm_width": 0, "dropout": 0.0, "dtype": "float32"},
+        body=body,
         facts=TextFacts(
             vocab_size=len(words),
             pad=0,
