@@ -97,3 +97,13 @@ def test_group_norm_that_does_not_divide_a_width_says_so():
     body = bodies.create("resnet20", norm="group", norm_groups=32)
     with pytest.raises(ValueError, match=r"32 groups cannot divide 16 channels.*norm_groups"):
         shapes(body, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+def test_parameter_counts_are_those_of_timm(name):
+    from timm_peer import import_timm
+
+    model = import_timm().create_model(name, device="meta")
+    assert sum(value.numel() for value in model.parameters()) == COUNTS[name][1]
