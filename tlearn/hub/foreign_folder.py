@@ -10,6 +10,7 @@ import numpy as np
 
 from tlearn.bodies.facts import ImageFacts
 from tlearn.hub.carried_files import write_files
+from tlearn.hub.descent import came_by
 from tlearn.hub.errors import HubError, listed
 from tlearn.hub.export import torch_family
 from tlearn.hub.image_facts import (
@@ -143,21 +144,11 @@ def _holds(family: FolderFamily, came: Mapping[str, Any], source: Source) -> boo
 
 def _candidates(source: Source, format: str) -> list[tuple[FolderFamily, Mapping[str, Any]]]:
     """Lists the families of a body, with what is known of the checkpoint it came by."""
-    came = came_by(source)
+    came = came_by(source.provenance)
     found = [f for f in all_families() if f.origin == format and f.body == source.body["family"]]
     # The table that the weights came by first: BERT's arrays may be ELECTRA's as well.
     found.sort(key=lambda family: family.name != came.get("table"))
     return [(f, came if came.get("table") == f.name else {}) for f in found]
-
-
-def came_by(source: Source) -> Mapping[str, Any]:
-    """Finds the provenance of the foreign checkpoint that the weights began as; empty if none."""
-    held: Any = source.provenance
-    while isinstance(held, Mapping):
-        if isinstance(held.get("table"), str):
-            return held
-        held = held.get("origin")
-    return {}
 
 
 def _described(

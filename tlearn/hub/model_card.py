@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tlearn.hub.descent import steps
 from tlearn.hub.source import Source
 
 _TASKS = (
@@ -165,9 +166,7 @@ def _front_matter(source: Source, name: str, form: str, task: str, record: Train
 
 def base_model(source: Source) -> str:
     """The Hub's name of the weights these were trained from; empty if they are from elsewhere."""
-    found: Any = source.provenance
-    # A run keeps what its source's provenance was: from run to run back to the first weights.
-    while isinstance(found, Mapping):
+    for found in steps(source.provenance):
         for key in ("from", "spec"):
             kind, colon, place = str(found.get(key, "")).partition(":")
             place = place.partition("@")[0]
@@ -176,7 +175,6 @@ def base_model(source: Source) -> str:
                     return place
                 if kind == "timm" and "/" not in place and place:
                     return f"timm/{place}"
-        found = found.get("origin")
     return ""
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from tlearn import heads, hub
+from tlearn.hub.descent import descent
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.anchor import source_weights
