@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from tlearn.bodies.activations import ACTIVATIONS
+from tlearn.bodies.attention import FORMS
 from tlearn.bodies.checks import check_choices
 from tlearn.bodies.dropout import Dropout
 from tlearn.bodies.embeddings import places
@@ -44,6 +45,7 @@ class GPT(nn.Module):
         scale_by_depth: Divide scores by the number of the block, from 1.
         pooling: ``last`` real token, ``mean`` or ``max`` of the real tokens, or ``none``.
         init_std: Standard deviation of kernels and embeddings at the start.
+        attention_form: Kernel of the attention, as in `tlearn.bodies.attention.attend`.
         dtype: What to compute in: ``float32`` or ``bfloat16``. Parameters stay float32.
         remat: Recompute each block in the backward pass instead of keeping its activations.
     """
@@ -64,6 +66,7 @@ class GPT(nn.Module):
     scale_by_depth: bool = False
     pooling: str = "last"
     init_std: float = 0.02
+    attention_form: str = "auto"
     dtype: str = "float32"
     remat: bool = False
 
@@ -75,6 +78,7 @@ class GPT(nn.Module):
             self,
             activation=tuple(ACTIVATIONS),
             pooling=_POOLINGS,
+            attention_form=FORMS,
             dtype=("float32", "bfloat16"),
         )
         sizes = ("vocab_size", "width", "depth", "heads", "feed_forward", "positions")
@@ -208,6 +212,7 @@ class GPT(nn.Module):
                 init_std=self.init_std,
                 output_std=self.init_std * (2 * self.depth) ** -0.5 if self.pre_norm else 0.0,
                 truncated=False,
+                attention_form=self.attention_form,
                 dtype=self.dtype,
                 name=name,
             )(

@@ -142,7 +142,9 @@ class T5Block(nn.Module):
         y, y_at, bias, own = attention("attention", bias is None)(
             normed, normed, segments, segments, bias, keys[0], position, own
         )
-        at = None if position is None else residual(take(x, position), y_at, keys[1], position)
+        at = None
+        if position is not None and y_at is not None:
+            at = residual(take(x, position), y_at, keys[1], position)
         x = residual(x, y, keys[1], 0)
         kept = None
         if self.decoder:

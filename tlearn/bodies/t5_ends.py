@@ -54,7 +54,7 @@ class T5Embeddings(nn.Module):
             embedding_init=nn.initializers.normal(self.init_factor),
             name="tokens",
         )
-        x = (embedded if tokens is None else words(tokens)).astype(self.dtype)
+        x = jnp.asarray(embedded if tokens is None else words(tokens), self.dtype)
         x = Dropout(self.dropout, name="dropout")(x, deterministic=not train)
         # Weights just loaded may still be numpy's.
         return x, jnp.asarray(words.embedding)
@@ -84,6 +84,6 @@ class T5Final(nn.Module):
         if train and self.dropout:
             key = self.make_rng("dropout")
             x = drop(x, self.dropout, key, total=total)
-            if at is not None:
+            if at is not None and place is not None:
                 at = drop(at, self.dropout, key, start=place, total=total)
         return x, at

@@ -1,6 +1,6 @@
 """Greedy decoding: the likeliest next token, again and again.
 
-Shapes: b batch, t tokens given, n tokens made, v vocabulary.
+Shapes: b batch, t tokens given, n tokens made.
 """
 
 import functools
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from tlearn.bodies.embeddings import last_place
 from tlearn.bodies.features import Features
@@ -121,7 +121,7 @@ def _greedy(
     def likeliest(features: Features) -> Int[Array, " b"]:
         place = last_place(jnp.asarray(features.mask, jnp.int32))
         last = Features(sequence=take(features.sequence, place), table=features.table)
-        logits: Float[Array, "b 1 v"] = model.head.apply({"params": params.get("head", {})}, last)
+        logits: Any = model.head.apply({"params": params.get("head", {})}, last)
         return jnp.argmax(logits[:, 0], axis=-1).astype(jnp.int32)
 
     def ended(chosen: Array) -> Array:
