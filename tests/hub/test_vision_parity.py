@@ -1,7 +1,9 @@
 """Vision models beside transformers and timm: outputs, hidden states, gradients, and back again.
 
-At most 1e-5 of the largest number of each array (of a gradient: also no less than a hundredth of
-the largest gradient, as some are zero by symmetry).
+The peer computes in float64. We may differ by 1e-5 of the largest number of each array; of a
+gradient by 1e-5 of the largest in its module, kernel and bias together, as gradients of a bias can
+be what is left of a sum that cancels: a key's is zero, a query's often nearly so (torch's own
+float32 is then 1.2e-5 away from its float64).
 """
 
 import json
@@ -71,10 +73,13 @@ def check_gradients(case, source, picture):
     wanted = peer.torch_gradients(case, picture).params
     given = peer.gradients(source, picture)
     assert given.keys() >= wanted.keys()
-    most = max(np.abs(value).max() for value in wanted.values())
+    largest = {}
+    for path, value in wanted.items():
+        module = path.rpartition("/")[0]
+        largest[module] = max(largest.get(module, 0.0), float(np.abs(value).max()))
     for path, value in given.items():
         expected = wanted.get(path, np.zeros_like(value))
-        scale = max(np.abs(expected).max(), 1e-2 * most)
+        scale = largest.get(path.rpartition("/")[0], 0.0)
         assert np.abs(value - expected).max() <= NEAR * scale, path
 
 
