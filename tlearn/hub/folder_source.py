@@ -9,23 +9,15 @@ from tlearn.hub.casts import casts_of
 from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
 from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.image_facts import PREPROCESSOR, facts_from_preprocessor
-from tlearn.hub.json_file import parse_json
 from tlearn.hub.mapping import Table, matched
 from tlearn.hub.raw import file_sha256
+from tlearn.hub.sentence_files import POOLING, pooling_said
 from tlearn.hub.source import Source, untagged
 from tlearn.hub.state_dict import strip_wrapper
 from tlearn.hub.tables.folder_family import Described, FolderFamily
 from tlearn.hub.tables.folders import hf_family, plain_family, timm_family
 from tlearn.hub.text_facts import check_text
 from tlearn.hub.verify import MISSING, Checked, full_configs, shape_problems
-
-_POOLING = "1_Pooling/config.json"
-_POOLINGS = {
-    "pooling_mode_cls_token": "first",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_lasttoken": "last",
-}
 
 
 def folder_source(
@@ -76,7 +68,9 @@ def source_of(
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     try:
         described = _described(family, found, shapes)
-        chosen = pooling or _sentence_pooling(found, described)
+        chosen = pooling
+        if pooling is None and described.head is None and "pooling" in described.body:
+            chosen = pooling_said(found.files)
         if chosen is not None:
             described = _pooled(described, chosen)
         checked = full_configs(described.body, described.head, len(arrays))
@@ -84,7 +78,7 @@ def source_of(
         params, collections, casts, problems = _mapped(family.table(described), checked, arrays)
         facts, assumed = described.facts, list(described.assumed)
         if chosen is not None and pooling is None:
-            assumed.append(f"pools by {chosen!r}, as {_POOLING} says")
+            assumed.append(f"pools by {chosen!r}, as {POOLING} says")
         try:
             facts, more = _facts(found, checked, facts)
             assumed += more
@@ -154,7 +148,8 @@ def _facts(
         text = known if isinstance(known, TextFacts) else None
         return check_text(found.config, found.files, checked.body, text)
     if known is None and PREPROCESSOR in found.files:
-        facts, assumed = facts_from_preprocessor(found.files[PREPROCESSOR])
+        side = checked.body.get("image_size")
+        facts, assumed = facts_from_preprocessor(found.files[PREPROCESSOR], side)
         return facts, list(assumed)
     return known, []
 
@@ -186,23 +181,6 @@ def _described(
             f"its config.json does not describe a model of {family.name}: "
             f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
-
-
-def _sentence_pooling(found: CheckpointFolder, described: Described) -> str | None:
-    """How a sentence encoder's folder says that one vector is made of a row; None if it doesn't.
-
-    Raises:
-        HubError: If it says so in a way that no body has.
-    """
-    if _POOLING not in found.files or "pooling" not in described.body:
-        return None
-    said = parse_json(found.files[_POOLING], _POOLING)
-    modes = [key for key, value in said.items() if key.startswith("pooling_mode_") and value]
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise HubError(
-            f"{_POOLING} pools by {modes}; one of {list(_POOLINGS)} is wanted, or say pooling=..."
-        )
-    return _POOLINGS[modes[0]]
 
 
 def _pooled(described: Described, pooling: str) -> Described:

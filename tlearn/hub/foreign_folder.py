@@ -23,6 +23,7 @@ from tlearn.hub.model_card import Training, model_card
 from tlearn.hub.model_folder import read_run
 from tlearn.hub.new_folder import new_folder, refuse_taken
 from tlearn.hub.safetensors_file import write_safetensors
+from tlearn.hub.sentence_files import true_files
 from tlearn.hub.source import Source, tagged
 from tlearn.hub.tables.folder_family import Described, FolderFamily
 from tlearn.hub.tables.folders import all_families
@@ -41,12 +42,14 @@ class Foreign:
         config: Its config.json.
         arrays: Its arrays by foreign name, in foreign layout.
         architecture: The class, as transformers or timm call it.
+        pooling: How it would be read to make one vector of a text; None if it has no such choice.
     """
 
     family: str
     config: dict[str, Any]
     arrays: dict[str, np.ndarray]
     architecture: str
+    pooling: str | None
 
 
 def export_folder(
@@ -88,7 +91,7 @@ def export_folder(
         text = json.dumps(model.config, indent=2, ensure_ascii=False) + "\n"
         (fresh / "config.json").write_text(text, encoding="utf-8")
         write_safetensors(fresh / "model.safetensors", model.arrays, {"format": "pt"})
-        write_files(fresh, _files(source, format))
+        write_files(fresh, _files(source, format, model.pooling))
         (fresh / "README.md").write_text(card, encoding="utf-8")
     return target
 
@@ -106,12 +109,12 @@ def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
             flat = tagged(source.params, source.collections)
             table = family.table(described)
             arrays = {**_counters(table), **invert(table, flat)}
-            _check_return(family, config, arrays, flat)
+            pooling = _check_return(family, config, arrays, flat)
         except HubError as error:
             reasons.append(str(error))
             continue
         named = config.get("architectures") or [config.get("architecture", "")]
-        return Foreign(family.name, config, arrays, str(named[0]))
+        return Foreign(family.name, config, arrays, str(named[0]), pooling)
     if not reasons:
         bodies = sorted({family.body for family in all_families() if family.origin == format})
         reasons = [
@@ -163,6 +166,9 @@ def _described(
     extra = dict(extra) if isinstance(extra, Mapping) else {}
     # How normalisations were spelled in 2018 is nothing to hand on.
     extra.pop("old_names", None)
+    if came is not source.provenance:
+        # Trained since: what the head was for then says nothing about the head of now.
+        extra.pop("problem_type", None)
     architecture = came.get("architecture")
     described = Described(
         body=dict(source.body),
@@ -194,21 +200,23 @@ def _check_return(
     config: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
     flat: Mapping[str, Any],
-) -> None:
-    """Makes sure that what is written would be read as what it is."""
+) -> str | None:
+    """Makes sure that what is written would be read as what it is; tells the pooling read."""
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-    back = lazily(family.table(family.describe(config, shapes)), arrays)
+    described = family.describe(config, shapes)
+    back = lazily(family.table(described), arrays)
     if {name: tuple(leaf.shape) for name, leaf in back.items()} != {
         name: tuple(array.shape) for name, array in flat.items()
     }:
         raise HubError(f"{family.name} would read these arrays as another model's")
+    return described.body.get("pooling")
 
 
-def _files(source: Source, format: str) -> dict[str, bytes]:
+def _files(source: Source, format: str, pooling: str | None) -> dict[str, bytes]:
     """Files that lie beside the weights: as they came, unless they would no longer be true."""
     if format != "hf":
         return {}
-    files = dict(source.files)
+    files = true_files(source.files, source.body, source.head is not None, pooling)
     if isinstance(source.facts, ImageFacts):
         held = files.get(PREPROCESSOR)
         if held is None or facts_from_preprocessor(held)[0] != source.facts:

@@ -57,11 +57,6 @@ class Encoder:
     pad: int = 0
     offset: bool = False
 
-    @property
-    def poolings(self) -> tuple[str, ...]:
-        """How its classes can pool."""
-        return ("pooler", "first") if self.pooler else ("first",)
-
 
 BERT_SETTINGS = (
     Setting("vocab_size", "vocab_size", 30522, 1),

@@ -41,8 +41,6 @@ def write(encoder: Encoder, described: Described) -> dict[str, Any]:
             )
         except HubError as error:
             problems.append(str(error))
-    if head is None and not problems and body["pooling"] not in encoder.poolings:
-        problems.append(f"its classes pool by {encoder.poolings}, the body by {body['pooling']!r}")
     if problems:
         raise HubError(f"{encoder.name} cannot hold this model:\n{listed(problems)}")
     usual = next(iter(encoder.classes))
