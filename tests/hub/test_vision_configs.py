@@ -129,6 +129,9 @@ def test_labels_and_preparation_travel(tmp_path):
     assert source.label_names == tuple(names)
     assert source.facts.interpolation == "bicubic"
     assert source.facts.size == 8
+    other = load_with(tmp_path / "other", "hf_vit", {}, preprocessor_config__json={"size": 16})
+    assert other.facts.size == other.body["image_size"] == 8
+    assert any("the body takes 8" in line for line in other.provenance["assumed"])
     timm = hub.load(f"hf:{FOLDER / 'timm_vit'}")
     assert (timm.facts.size, timm.facts.crop, timm.facts.mean) == (16, 0.9, (0.5, 0.5, 0.5))
 

@@ -13,8 +13,14 @@ _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 _OTHER_RESAMPLE = {1: "lanczos", 4: "box", 5: "hamming"}
 
 
-def facts_from_preprocessor(content: bytes) -> tuple[ImageFacts, tuple[str, ...]]:
+def facts_from_preprocessor(
+    content: bytes, side: int | None = None
+) -> tuple[ImageFacts, tuple[str, ...]]:
     """Reads Hugging Face's preprocessor_config.json.
+
+    Args:
+        content: The file.
+        side: Side of the pictures that the body takes, if it takes no other.
 
     Returns:
         The facts, and what was assumed where the file asks for something these facts can't say.
@@ -33,6 +39,9 @@ def facts_from_preprocessor(content: bytes) -> tuple[ImageFacts, tuple[str, ...]
         size, crop = _size_and_crop(config, assumed)
         mean, std = _mean_and_std(config)
         interpolation = _interpolation(config.get("resample", 2), assumed)
+        if side is not None and side != size:
+            assumed.append(f"{PREPROCESSOR} prepares {size} pixels, but the body takes {side}")
+            size = side
         facts = ImageFacts(
             mean=mean,
             std=std,
