@@ -28,8 +28,17 @@ def test_load_of_export_is_the_same_bit_for_bit(tmp_path, name):
     own.same(hub.load(f"hf:{folder}"), source, TRAINING)
 
 
+QUICK = (
+    *("BertForSequenceClassification", "RobertaForMaskedLM", "GPT2ForSequenceClassification"),
+    *("T5ForConditionalGeneration", "ViTForImageClassification", "ResNetForImageClassification"),
+)
+SLOW = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in own.MODELS
+]
+
+
 @pytest.mark.torch
-@pytest.mark.parametrize("name", own.MODELS)
+@pytest.mark.parametrize("name", SLOW)
 def test_transformers_computes_the_same(tmp_path, name):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

@@ -13,11 +13,13 @@ import pytest
 from tlearn import bodies, hub
 from tlearn.hub import HubError, forward_export
 
-SOME = (
-    *("BertForSequenceClassification", "BertModel", "RobertaForMaskedLM", "GPT2LMHeadModel"),
-    *("AlbertForSequenceClassification", "T5EncoderModel", "T5ForConditionalGeneration"),
-    *("ViTForImageClassification", "ResNetForImageClassification", "ResNetModel"),
+QUICK = (
+    *("BertModel", "RobertaForMaskedLM", "GPT2LMHeadModel"),
+    *("T5ForConditionalGeneration", "ViTForImageClassification", "ResNetModel"),
 )
+SOME = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in own.MODELS
+]
 CALL = """
 import sys
 import numpy as np

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import small_texts
 from small_runs import NEW, change, config, transfer
 
 from tlearn import hub
@@ -16,7 +17,7 @@ from tlearn.runs.config import BodyConfig, DataConfig, OptimizerConfig, RunConfi
 from tlearn.runs.export import export
 from tlearn.runs.folder import RunFolderError
 from tlearn.runs.training import start
-from tlearn.runs.use import load
+from tlearn.runs.use import load, predict
 
 # A ResNet that transformers has: ImageNet's stem, shortcuts by convolution.
 BODY = BodyConfig(
@@ -132,6 +133,28 @@ def test_the_checkpoint_that_weights_began_as_is_remembered(run, tmp_path):
     assert "extra" not in descent({"origin": {"origin": {}}})
 
 
+@pytest.mark.torch
+def test_transformers_reads_a_run_on_texts_with_its_tokenizer(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    texts = ["the film was lovely", "a dull story and a poor play of it"]
+    data = small_texts.reviews(tmp_path / "reviews")
+    whole = small_texts.config(
+        small_texts.bert_folder(tmp_path / "bert"), f"text:{data}", length="2st"
+    )
+    run = start(whole, tmp_path / "run", say=list().append, quiet=True).folder
+    folder = export(str(run), tmp_path / "out")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        found = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+    for row, prediction in zip(found.softmax(-1).numpy(), predict(str(run), texts), strict=True):
+        mine = dict(prediction.labels)
+        assert {model.config.id2label[i] for i in (0, 1)} == mine.keys()
+        assert all(abs(mine[model.config.id2label[i]] - row[i]) < 1e-5 for i in (0, 1))
+
+
 def test_a_run_that_has_no_class_there_is_refused(digits_run, tmp_path):
     with pytest.raises(HubError, match=r"stem='cifar'(.|\n)*export it as 'torch' or 'stablehlo'"):
         export(str(digits_run), tmp_path / "out")
@@ -139,7 +162,7 @@ def test_a_run_that_has_no_class_there_is_refused(digits_run, tmp_path):
 
 
 def test_what_is_no_finished_run_is_told(tmp_path, digits_run):
-    with pytest.raises(HubError, match="names no weights"):
+    with pytest.raises(HubError, match="there is no run folder nowhere"):
         export("nowhere", tmp_path / "out")
     half = shutil.copytree(digits_run, tmp_path / "half", ignore=lambda *_: ["model"])
     with pytest.raises(RunFolderError, match="has no model yet"):

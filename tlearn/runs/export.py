@@ -66,7 +66,9 @@ def _opened(spec: str) -> tuple[hub.Source, RunFolder | None]:
     """Loads a source; where it is a run's, opens its record as well."""
     place = Path(spec.removeprefix("run:")).expanduser()
     if not (place / "run.json").is_file():
-        return hub.load(f"run:{spec}" if _is_model(place) and ":" not in spec else spec), None
+        # What is no folder at all was meant to be a run's: that says what lies beside it.
+        plain = ":" not in spec and (_is_model(place) or not place.exists())
+        return hub.load(f"run:{spec}" if plain else spec), None
     run = RunFolder.open(place)
     if not run.model.is_dir():
         raise RunFolderError(
