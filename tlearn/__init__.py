@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tlearn import bodies as bodies
     from tlearn import data as data
+    from tlearn import generation as generation
     from tlearn import heads as heads
     from tlearn import hub as hub
     from tlearn import objectives as objectives
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tlearn.transfer.pull import Pull as Pull
     from tlearn.transfer.strategy import Strategy as Strategy
 
-_MODULES = ("bodies", "data", "heads", "hub", "objectives", "params", "tasks")
+_MODULES = ("bodies", "data", "generation", "heads", "hub", "objectives", "params", "tasks")
 _NAMES = {
     "Model": "tlearn.model",
     "initialise": "tlearn.model",

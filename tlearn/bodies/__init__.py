@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tlearn.bodies.facts import ImageFacts as ImageFacts
     from tlearn.bodies.features import Features as Features
     from tlearn.bodies.features import trains as trains
+    from tlearn.bodies.gpt import GPT as GPT
     from tlearn.bodies.mobilenet_v2 import MobileNetV2 as MobileNetV2
     from tlearn.bodies.registry import build as build
     from tlearn.bodies.registry import create as create
@@ -21,16 +22,19 @@ if TYPE_CHECKING:
     from tlearn.bodies.surgery import Surgery as Surgery
     from tlearn.bodies.surgery import adapt_input_channels as adapt_input_channels
     from tlearn.bodies.surgery import resize_positions as resize_positions
+    from tlearn.bodies.t5 import T5 as T5
     from tlearn.bodies.vit import ViT as ViT
     from tlearn.bodies.word_vectors import WordVectors as WordVectors
 
 _LAZY = {
     "Conv": "convolution",
     "Features": "features",
+    "GPT": "gpt",
     "ImageFacts": "facts",
     "MobileNetV2": "mobilenet_v2",
     "ResNet": "resnet",
     "Surgery": "surgery",
+    "T5": "t5",
     "ViT": "vit",
     "WordVectors": "word_vectors",
     "adapt_input_channels": "surgery",
