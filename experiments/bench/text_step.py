@@ -238,11 +238,11 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[2])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, sys.argv[1])
 import text_step
-started = time.perf_counter()
+started, cpu = time.perf_counter(), time.process_time()
 side = text_step.ours(sys.argv[3], text_step.data(32, int(sys.argv[4])), "none", 0.1)
 ready = time.perf_counter()
 side["train step"]()
-print(ready - started, time.perf_counter() - started)
+print(ready - started, time.perf_counter() - started, time.process_time() - cpu)
 """
 
 
@@ -258,9 +258,9 @@ def first_step(shape: str, length: int, repeats: int) -> dict[str, Any]:
         for _ in range(1 + repeats):
             command = [sys.executable, "-c", FIRST_STEP, here, cache, shape, str(length)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found.append([float(word) for word in done.stdout.split()[-2:]])
+            found.append([float(word) for word in done.stdout.split()[-3:]])
     cold, *warm = found
-    best = min(warm, key=lambda pair: pair[1])
+    best = min(warm, key=lambda times: times[1])
     return {
         "shape": shape,
         "length": length,
@@ -268,7 +268,8 @@ def first_step(shape: str, length: int, repeats: int) -> dict[str, Any]:
         "cold_s": cold[1],
         "warm_s": best[1],
         "warm_ready_s": best[0],
-        "all_warm_s": [pair[1] for pair in warm],
+        "warm_cpu_s": best[2],
+        "all_warm_s": [times[1] for times in warm],
     }
 
 

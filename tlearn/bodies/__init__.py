@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tlearn.bodies.bert import Bert as Bert
     from tlearn.bodies.convolution import Conv as Conv
     from tlearn.bodies.convolution import conv2d as conv2d
     from tlearn.bodies.facts import ImageFacts as ImageFacts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tlearn.bodies.word_vectors import WordVectors as WordVectors
 
 _LAZY = {
+    "Bert": "bert",
     "Conv": "convolution",
     "Features": "features",
     "GPT": "gpt",
