@@ -28,14 +28,11 @@ CASES = [f"{family}{head}" for family, found in peer.HEADS.items() for head in f
 QUICK = (
     "BertModel",
     "BertForPreTraining",
-    "BertForSequenceClassification",
     "RobertaForSequenceClassification",
-    "RobertaForTokenClassification",
     "DistilBertForMaskedLM",
     "DistilBertForSequenceClassification",
     "AlbertForPreTraining",
     "ElectraForMaskedLM",
-    "ElectraForPreTraining",
 )
 SMALL = {"num_hidden_layers": 2, "num_hidden_groups": 1, "inner_group_num": 1}
 
