@@ -200,6 +200,8 @@ def test_an_empty_folder_is_filled_and_a_parent_made(tmp_path):
     for name in ("empty", "new/deep"):
         folder = hub.export_folder(own.make("BertModel"), tmp_path / name)
         assert (folder / "README.md").is_file()
+        readable = folder.parent.stat().st_mode & 0o666
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {readable}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "new"]
 
 

@@ -32,10 +32,12 @@ def new_folder(target: str | Path) -> Iterator[Path]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}-unfinished-", dir=place.parent))
-        # mkdtemp is for secrets; what is exported is as readable as the folder it lies in.
-        fresh.chmod(place.parent.stat().st_mode & 0o777)
         yield fresh
+        # Temporary folders, and weights written by way of a temporary file, are for their owner
+        # only; what is exported is as readable as the folder it lies in.
+        mode = place.parent.stat().st_mode
         for path in (*fresh.rglob("*"), fresh):
+            path.chmod(mode & (0o777 if path.is_dir() else 0o666))
             _sync(path)
         if place.exists():
             place.rmdir()  # Empty when we began; if something came in since, this says so.
