@@ -3,8 +3,9 @@
 Names resolve on first use, so that listing bodies or building a command line imports no JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
     from tlearn.bodies.bert import Bert as Bert
@@ -27,34 +28,27 @@ if TYPE_CHECKING:
     from tlearn.bodies.vit import ViT as ViT
     from tlearn.bodies.word_vectors import WordVectors as WordVectors
 
-_LAZY = {
-    "Bert": "bert",
-    "Conv": "convolution",
-    "Features": "features",
-    "GPT": "gpt",
-    "ImageFacts": "facts",
-    "MobileNetV2": "mobilenet_v2",
-    "ResNet": "resnet",
-    "Surgery": "surgery",
-    "T5": "t5",
-    "ViT": "vit",
-    "WordVectors": "word_vectors",
-    "adapt_input_channels": "surgery",
-    "build": "registry",
-    "conv2d": "convolution",
-    "create": "registry",
-    "describe": "registry",
-    "names": "registry",
-    "resize_positions": "surgery",
-    "trains": "features",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_LAZY)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Bert": "bert",
+        "Conv": "convolution",
+        "Features": "features",
+        "GPT": "gpt",
+        "ImageFacts": "facts",
+        "MobileNetV2": "mobilenet_v2",
+        "ResNet": "resnet",
+        "Surgery": "surgery",
+        "T5": "t5",
+        "ViT": "vit",
+        "WordVectors": "word_vectors",
+        "adapt_input_channels": "surgery",
+        "build": "registry",
+        "conv2d": "convolution",
+        "create": "registry",
+        "describe": "registry",
+        "names": "registry",
+        "resize_positions": "surgery",
+        "trains": "features",
+    },
+)

@@ -3,8 +3,9 @@
 Names resolve on first use, so that building a command line imports no JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
     from tlearn.heads.causal_lm import CausalLM as CausalLM
@@ -21,28 +22,21 @@ if TYPE_CHECKING:
     from tlearn.heads.tokens import Span as Span
     from tlearn.heads.tokens import Tagging as Tagging
 
-_LAZY = {
-    "CausalLM": "causal_lm",
-    "Cosine": "classifiers",
-    "Linear": "classifiers",
-    "MLP": "classifiers",
-    "MaskedLM": "language",
-    "Pretraining": "language",
-    "ReplacedToken": "language",
-    "Span": "tokens",
-    "Tagging": "tokens",
-    "build": "registry",
-    "create": "registry",
-    "describe": "registry",
-    "names": "registry",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_LAZY)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CausalLM": "causal_lm",
+        "Cosine": "classifiers",
+        "Linear": "classifiers",
+        "MLP": "classifiers",
+        "MaskedLM": "language",
+        "Pretraining": "language",
+        "ReplacedToken": "language",
+        "Span": "tokens",
+        "Tagging": "tokens",
+        "build": "registry",
+        "create": "registry",
+        "describe": "registry",
+        "names": "registry",
+    },
+)

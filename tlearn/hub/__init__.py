@@ -3,8 +3,9 @@
 Names resolve on first use, so that building a command line imports no JAX.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
     from tlearn.hub.errors import HubError as HubError
@@ -26,34 +27,26 @@ if TYPE_CHECKING:
     from tlearn.hub.torch_file import read_torch as read_torch
     from tlearn.hub.vectors_source import export_word2vec as export_word2vec
 
-# No module here may bear the name of a function: importing it would hide the function.
-_LAZY = {
-    "HubError": "errors",
-    "RawFile": "raw",
-    "Report": "report",
-    "Source": "source",
-    "export_folder": "foreign_folder",
-    "export_forward": "forward_export",
-    "export_torch_names": "export",
-    "export_word2vec": "vectors_source",
-    "load": "loader",
-    "load_exported": "forward_load",
-    "read_npz": "npz_file",
-    "read_run": "model_folder",
-    "read_safetensors": "safetensors_file",
-    "read_tensorflow": "tf_checkpoint",
-    "read_torch": "torch_file",
-    "reconcile": "reconciler",
-    "save_model": "model_folder",
-    "write_safetensors": "safetensors_file",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_LAZY)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "HubError": "errors",
+        "RawFile": "raw",
+        "Report": "report",
+        "Source": "source",
+        "export_folder": "foreign_folder",
+        "export_forward": "forward_export",
+        "export_torch_names": "export",
+        "export_word2vec": "vectors_source",
+        "load": "loader",
+        "load_exported": "forward_load",
+        "read_npz": "npz_file",
+        "read_run": "model_folder",
+        "read_safetensors": "safetensors_file",
+        "read_tensorflow": "tf_checkpoint",
+        "read_torch": "torch_file",
+        "reconcile": "reconciler",
+        "save_model": "model_folder",
+        "write_safetensors": "safetensors_file",
+    },
+)
