@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tlearn"
 
 # A room may import from its own row and from rows above it. `model` is the file that joins a body
-# and a head, `lazy` the one that resolves names on first use; `tlearn/__init__.py` only passes names
-# on and belongs to no row.
+# and a head, `lazy` resolves names on first use; `tlearn/__init__.py` only passes names on and
+# belongs to no row.
 ROWS = (
     {"params", "lazy"},
     {"bodies", "heads", "hub", "transfer", "model"},
