@@ -77,8 +77,8 @@ class BodyConfig:
 class HeadConfig:
     """The head."""
 
-    head: Literal["linear", "mlp", "cosine"] = "linear"
-    """Kind of head."""
+    head: Literal["linear", "mlp", "cosine", "published"] = "linear"
+    """Kind of head; published is what the source's own library has, so that export can write it."""
     head_weights: Literal["fresh", "source"] = "fresh"
     """Draw the head anew, or keep the source's (the label names must agree)."""
     head_init: Literal["zeros", "scaled"] = "zeros"

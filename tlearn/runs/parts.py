@@ -6,6 +6,7 @@ from typing import Any
 from tlearn import bodies, heads, hub
 from tlearn.bodies.facts import ImageFacts
 from tlearn.bodies.registry import BODIES
+from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.runs.config import RunConfig, StrategyConfig
 from tlearn.runs.settings import read_setting
@@ -38,7 +39,7 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
         body = new_body(config, changes)
     else:
         body = new_body(config, changes | {"vocab_size": task.facts.vocab_size})
-    return Model(body, _make_head(config, task, source))
+    return Model(body, _make_head(config, task, source, body.feature_width))
 
 
 def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
@@ -56,12 +57,14 @@ def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _make_head(config: RunConfig, task: Task, source: hub.Source | None) -> Any:
+def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: int) -> Any:
     asked = config.head
     if asked.head_weights == "fresh":
         fields: dict[str, Any] = {"classes": task.outputs, "dropout": asked.head_dropout}
         if asked.head != "cosine":
             fields["kernel_init"] = asked.head_init
+        if asked.head == "published":
+            return heads.build(published_head(source.provenance if source else {}, width) | fields)
         return heads.create(asked.head, **fields)
     if source is None or source.head is None:
         raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
