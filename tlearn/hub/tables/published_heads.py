@@ -1,4 +1,4 @@
-"""The head that a checkpoint's own library puts on its body to classify, where it is no plain one."""
+"""The head that a checkpoint's own library puts on its body to classify, where it is not plain."""
 
 from collections.abc import Mapping
 from typing import Any
