@@ -8,15 +8,13 @@ Reference: Lan et al. 2020.
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from tlearn.bodies.activations import ACTIVATIONS
-from tlearn.bodies.bert import POOLINGS, Pooler
-from tlearn.bodies.checks import check_choices
+from tlearn.bodies.checks import check_choices, check_sizes
 from tlearn.bodies.embeddings import Embeddings
+from tlearn.bodies.encoder import POOLINGS, Pooler, encoded, pooled_place
 from tlearn.bodies.features import Features, trains
-from tlearn.bodies.segments import place_of, pooled_by
 from tlearn.bodies.transformer import Block, BlockOutput
 
 
@@ -81,20 +79,16 @@ class Albert(nn.Module):
             dtype=("float32", "bfloat16"),
         )
         sizes = ("vocab_size", "embedding_width", "width", "depth", "groups", "inner_blocks")
-        for name in (*sizes, "heads", "feed_forward", "positions"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.types < 0:
-            problems.append(f"types must be at least 0, got {self.types}")
-        if self.heads > 0 and self.width % self.heads:
-            problems.append(f"width={self.width} is no multiple of heads={self.heads}")
+        problems += check_sizes(
+            self,
+            ones=(*sizes, "heads", "feed_forward", "positions"),
+            zeros=("types",),
+            chances=("dropout", "attention_dropout"),
+        )
         if self.embedding_width == self.width:
             problems.append(f"embedding_width={self.width} equals width: it must be projected")
         if self.groups > self.depth:
             problems.append(f"groups={self.groups} are more than depth={self.depth}")
-        for name in ("dropout", "attention_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                problems.append(f"{name} is a chance in [0, 1), got {getattr(self, name)}")
         if problems:
             raise ValueError("this Albert cannot be built: " + "; ".join(problems))
         super().__post_init__()
@@ -145,27 +139,17 @@ class Albert(nn.Module):
         )(tokens, segments, types, trains(train, "embeddings"))
         layers: dict[str, Any] = {"embeddings": x}
         groups = [self._group(f"group_{i:02d}") for i in range(self.groups)]
-        reads = "first" if self.pooling == "pooler" else self.pooling
-        at = None
+        out = BlockOutput(whole=x)
         for i in range(self.depth):
             # In floating point, as the published weights were trained.
             group = groups[int(i / (self.depth / self.groups))]
             name = str(group.name)
-            position = place_of(segments, reads) if i == self.depth - 1 else None
-            out = group(x, segments, trains(train, name), position)
-            x, at = out.whole, out.at
-            layers[name] = x
-        pooled: Any = at[:, 0] if at is not None else pooled_by(x, segments, reads)
-        if self.pooling == "pooler":
-            pooled = Pooler(self.init_std, self.dtype, name="pooler")(pooled)
-            layers["pooler"] = pooled
-        return Features(
-            pooled=None if pooled is None else pooled.astype(jnp.float32),
-            sequence=x,
-            mask=segments > 0,
-            table=table,
-            layers=layers,
-        )
+            position = pooled_place(segments, self.pooling) if i == self.depth - 1 else None
+            out = group(out.whole, segments, trains(train, name), position)
+            layers[name] = out.whole
+        own = self.pooling == "pooler"
+        pooler = Pooler(self.init_std, self.dtype, name="pooler") if own else None
+        return encoded(out, segments, table, layers, pooling=self.pooling, pooler=pooler)
 
     def _group(self, name: str) -> "_Group":
         return _Group(

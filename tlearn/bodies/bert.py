@@ -9,18 +9,14 @@ References: Devlin et al. 2019 (BERT); Turc et al. 2019 (its small sizes); Sanh 
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from tlearn.bodies.activations import ACTIVATIONS
-from tlearn.bodies.checks import check_choices
-from tlearn.bodies.dense import Dense
-from tlearn.bodies.embeddings import Embeddings, first_place, last_place
+from tlearn.bodies.checks import check_choices, check_sizes
+from tlearn.bodies.embeddings import Embeddings
+from tlearn.bodies.encoder import POOLINGS, Pooler, encoded, pooled_place
 from tlearn.bodies.features import Features, trains
-from tlearn.bodies.transformer import Block
-
-POOLINGS = ("pooler", "first", "last", "mean", "max", "none")
-"""How a sequence becomes one vector; ``pooler`` is the first token through a layer and a tanh."""
+from tlearn.bodies.transformer import Block, BlockOutput
 
 
 class Bert(nn.Module):
@@ -79,22 +75,17 @@ class Bert(nn.Module):
             attention_form=("auto", "plain", "cudnn"),
             dtype=("float32", "bfloat16"),
         )
-        for name in ("vocab_size", "width", "depth", "heads", "feed_forward"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("types", "embedding_width", "position_offset"):
-            if getattr(self, name) < 0:
-                problems.append(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.heads > 0 and self.width % self.heads:
-            problems.append(f"width={self.width} is no multiple of heads={self.heads}")
+        problems += check_sizes(
+            self,
+            ones=("vocab_size", "width", "depth", "heads", "feed_forward"),
+            zeros=("types", "embedding_width", "position_offset"),
+            chances=("dropout", "attention_dropout"),
+        )
         if self.positions <= self.position_offset:
             problems.append(
                 f"positions={self.positions} leaves no room after position_offset="
                 f"{self.position_offset}"
             )
-        for name in ("dropout", "attention_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                problems.append(f"{name} is a chance in [0, 1), got {getattr(self, name)}")
         if problems:
             raise ValueError("this Bert cannot be built: " + "; ".join(problems))
         super().__post_init__()
@@ -145,11 +136,10 @@ class Bert(nn.Module):
         )(tokens, segments, types, trains(train, "embeddings"))
         layers: dict[str, Any] = {"embeddings": x}
         block: Any = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
-        place = {"pooler": first_place, "first": first_place, "last": last_place}.get(self.pooling)
-        at = None
+        out = BlockOutput(whole=x)
         for i in range(self.depth):
             name = f"block_{i:02d}"
-            position = place(segments) if place and i == self.depth - 1 else None
+            position = pooled_place(segments, self.pooling) if i == self.depth - 1 else None
             out = block(
                 heads=self.heads,
                 feed_forward=self.feed_forward,
@@ -161,52 +151,11 @@ class Bert(nn.Module):
                 attention_form=self.attention_form,
                 dtype=self.dtype,
                 name=name,
-            )(x, segments, trains(train, name), position)
-            x, at = out.whole, out.at
-            layers[name] = x
-        mask = segments > 0
-        pooled: Any = at[:, 0] if at is not None else _pool(x, mask, self.pooling)
-        if self.pooling == "pooler":
-            pooled = Pooler(self.init_std, self.dtype, name="pooler")(pooled)
-            layers["pooler"] = pooled
-        return Features(
-            pooled=None if pooled is None else pooled.astype(jnp.float32),
-            sequence=x,
-            mask=mask,
-            table=table,
-            layers=layers,
-        )
-
-
-class Pooler(nn.Module):
-    """A dense layer and a tanh over the first token: ``dense``.
-
-    Attributes:
-        init_std: Standard deviation of the kernel at the start.
-        dtype: What to compute in.
-    """
-
-    init_std: float
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
-        """Maps each row's vector."""
-        init = nn.initializers.truncated_normal(self.init_std)
-        dense = Dense(x.shape[-1], kernel_init=init, dtype=self.dtype, name="dense")
-        return jnp.tanh(dense(x))
-
-
-def _pool(x: Array, mask: Array, how: str) -> Array | None:
-    """Mean or maximum over real tokens; zero where there are none."""
-    if how == "none":
-        return None
-    real, wide = mask[:, :, None], x.astype(jnp.float32)
-    if how == "max":
-        highest = jnp.where(real, wide, -jnp.inf).max(axis=1)
-        return jnp.where(mask.any(axis=1)[:, None], highest, 0.0)
-    count = jnp.maximum(mask.sum(axis=1), 1).astype(jnp.float32)
-    return jnp.where(real, wide, 0.0).sum(axis=1) / count[:, None]
+            )(out.whole, segments, trains(train, name), position)
+            layers[name] = out.whole
+        own = self.pooling == "pooler"
+        pooler = Pooler(self.init_std, self.dtype, name="pooler") if own else None
+        return encoded(out, segments, table, layers, pooling=self.pooling, pooler=pooler)
 
 
 def _bert(width: int, depth: int, **fields: Any) -> dict[str, Any]:

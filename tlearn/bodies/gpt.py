@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from tlearn.bodies.activations import ACTIVATIONS
 from tlearn.bodies.attention import FORMS
-from tlearn.bodies.checks import check_choices
+from tlearn.bodies.checks import check_choices, check_sizes
 from tlearn.bodies.dropout import Dropout
 from tlearn.bodies.embeddings import places
 from tlearn.bodies.features import Features, trains
@@ -81,19 +81,11 @@ class GPT(nn.Module):
             attention_form=FORMS,
             dtype=("float32", "bfloat16"),
         )
-        sizes = ("vocab_size", "width", "depth", "heads", "feed_forward", "positions")
-        problems += [
-            f"{name} must be at least 1, got {getattr(self, name)}"
-            for name in sizes
-            if getattr(self, name) < 1
-        ]
-        if self.heads > 0 and self.width % self.heads:
-            problems.append(f"width={self.width} does not divide into heads={self.heads}")
-        problems += [
-            f"{name} is a chance in [0, 1), got {getattr(self, name)}"
-            for name in ("embedding_dropout", "dropout", "attention_dropout")
-            if not 0.0 <= getattr(self, name) < 1.0
-        ]
+        problems += check_sizes(
+            self,
+            ones=("vocab_size", "width", "depth", "heads", "feed_forward", "positions"),
+            chances=("embedding_dropout", "dropout", "attention_dropout"),
+        )
         if self.norm_epsilon <= 0 or self.init_std < 0:
             problems.append("norm_epsilon must be positive and init_std at least 0")
         if problems:
