@@ -252,7 +252,7 @@ def test_buckets_of_t5_by_hand():
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [
-        ("gpt2", {"heads": 3, "dropout": 1.0}, r"divide into heads=3.*dropout is a chance"),
+        ("gpt2", {"heads": 3, "dropout": 1.0}, r"no multiple of heads=3.*dropout is a chance"),
         ("gpt2", {"pooling": "first"}, "pooling is one of 'last'"),
         ("t5", {"relative_buckets": 2, "head_size": 0}, r"head_size.*at least 4"),
         ("t5", {"relative_distance": 4}, "more than relative_buckets // 2 = 4"),

@@ -187,3 +187,11 @@ def test_a_sentence_encoders_folder_says_how_it_pools(tmp_path):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
     with pytest.raises(HubError, match="say pooling="):
         hub.load(f"hf:{folder}")
+
+
+def test_a_leaf_is_counted_with_like_an_array():
+    leaf = Leaf(np.arange(6, dtype=np.float16).reshape(2, 3), dtype=np.float32)
+    np.testing.assert_array_equal(leaf - leaf, np.zeros((2, 3)))
+    np.testing.assert_array_equal(np.add(1, leaf), 1 + np.arange(6).reshape(2, 3))
+    assert (2 * leaf).dtype == np.float32
+    assert np.max(leaf) == 5

@@ -220,8 +220,9 @@ def test_pictures_with_other_channels(channels, digits_run, tmp_path):
     pull = {"pull_strength": 0.1} if channels == "adapt" else {}
     run = transfer(digits_run, tmp_path / "run", **changes, **pull, channels=channels, length="4st")
     model = load(str(run.folder))
-    assert model.facts.channels == {"convert": 1, "adapt": 3}[channels]
-    assert model.model.body.in_channels == model.facts.channels
+    facts = model.source.facts
+    assert facts.channels == {"convert": 1, "adapt": 3}[channels]
+    assert model.model.body.in_channels == facts.channels
     assert run.validation.count == 24
 
 

@@ -12,11 +12,12 @@ from tlearn.hub.errors import HubError
 _LARGE = 2**20
 
 
-class Leaf:
+class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
     """Numbers that still lie in their file: shape and dtype are known, the rest is read on demand.
 
     ``np.asarray(leaf)`` reads, changes the layout, casts and checks ties: every time anew, so hold
     on to what you need twice. Nothing is cached, so that a checkpoint is never in memory twice.
+    Arithmetic and NumPy's functions read it likewise, and give arrays.
 
     Attributes:
         shape: Shape in our layout.
@@ -89,6 +90,10 @@ class Leaf:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.read()
         return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *given: Any, **options: Any) -> Any:
+        read = [one.read() if isinstance(one, Leaf) else one for one in given]
+        return getattr(ufunc, method)(*read, **options)
 
     def __getitem__(self, index: Any) -> Any:
         return self.read()[index]
