@@ -22,6 +22,7 @@ import options
 import tables
 
 from tlearn import bodies, heads, hub
+from tlearn.bodies import ImageFacts
 from tlearn.model import Model
 from tlearn.runs.config import (
     DataConfig,
@@ -93,8 +94,8 @@ def main() -> None:
 
 def choose(source: hub.Source, pictures: str, updates: int) -> list[dict[str, Any]]:
     """Accuracy on the validation part after a few updates, at every rate."""
-    if source.head is None:
-        raise ValueError("the source carries no head to keep")
+    if source.head is None or not isinstance(source.facts, ImageFacts):
+        raise ValueError("the source lacks a head to keep, or the preparation of its pictures")
     task = image_classification(
         pictures, facts=source.facts, validation=HELD, examples_per_class=1500, augment="crop"
     )

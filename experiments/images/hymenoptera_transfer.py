@@ -23,6 +23,7 @@ import options
 from comparison import Part
 
 from tlearn import bodies, heads, hub
+from tlearn.bodies import ImageFacts
 from tlearn.data import eval_pipeline, open_dataset
 from tlearn.model import Model
 from tlearn.studies.arms import Bench, Setting, subsets
@@ -64,7 +65,7 @@ def prepare(
     """What the arms share, the reported pictures, and the labels every run may use."""
     weights = data / "w_mobilenet_v2_imagenet" / "mobilenet_v2_dequantized_fp16.safetensors"
     source = hub.load(f"safetensors:{weights}")
-    if source.facts is None:
+    if not isinstance(source.facts, ImageFacts):
         raise ValueError("the source does not say how its pictures were prepared")
     facts = source.facts
     pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=size, crop=facts.crop)

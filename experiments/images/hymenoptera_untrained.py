@@ -23,6 +23,7 @@ import options
 import tables
 
 from tlearn import bodies, heads, hub
+from tlearn.bodies import ImageFacts
 from tlearn.data import Batches, eval_pipeline, open_dataset
 from tlearn.model import Model, initialise, variables
 from tlearn.studies.statistics import wilson
@@ -37,7 +38,7 @@ def main() -> None:
     asked = options.parser(__doc__).parse_args()
     weights = asked.data / "w_mobilenet_v2_imagenet" / "mobilenet_v2_dequantized_fp16.safetensors"
     source = hub.load(f"safetensors:{weights}")
-    if source.facts is None or source.head is None:
+    if not isinstance(source.facts, ImageFacts) or source.head is None:
         raise ValueError("the source lacks its head or the preparation of its pictures")
     facts = source.facts
     pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=facts.size, crop=facts.crop)

@@ -21,6 +21,7 @@ import options
 from comparison import Part
 
 from tlearn import bodies, heads, hub
+from tlearn.bodies import ImageFacts
 from tlearn.data import eval_pipeline, open_dataset
 from tlearn.model import Model
 from tlearn.studies.arms import Bench, Setting, subsets
@@ -45,7 +46,7 @@ def setting(name: str, rate: float, strategy: Strategy = WHOLE, **where: bool) -
 def prepare(data: Path, updates: int, reported: int) -> tuple[Bench, Part, Part]:
     """What the arms share, the pictures to choose on, and those that are reported."""
     source = hub.load(f"torch:{data}/w_resnet_cifar10/resnet20-12fca82f.th")
-    if source.facts is None:
+    if not isinstance(source.facts, ImageFacts):
         raise ValueError("the source does not say how its pictures were prepared")
     facts = dataclasses.replace(source.facts, size=28)
     pipeline = eval_pipeline(mean=facts.mean, std=facts.std, size=28)

@@ -137,7 +137,7 @@ def main() -> None:
         jax.config.update("jax_compilation_cache_dir", str(asked.out / "compiled"))
         measured = measure(asked, place)
     content = {
-        "about": __doc__.split("\n\n    ")[0],
+        "about": (__doc__ or "").split("\n\n    ")[0],
         "date": datetime.date.today().isoformat(),
         "seeds": protocol.SEEDS,
         "versions": versions(),

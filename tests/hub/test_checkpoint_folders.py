@@ -195,3 +195,5 @@ def test_a_leaf_is_counted_with_like_an_array():
     np.testing.assert_array_equal(np.add(1, leaf), 1 + np.arange(6).reshape(2, 3))
     assert (2 * leaf).dtype == np.float32
     assert np.max(leaf) == 5
+    counted = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree))({"leaf": leaf})
+    np.testing.assert_array_equal(counted["leaf"], 1 + np.arange(6).reshape(2, 3))

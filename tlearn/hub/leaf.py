@@ -4,6 +4,7 @@ import math
 import mmap
 from typing import Any
 
+import jax
 import numpy as np
 
 from tlearn.hub.errors import HubError
@@ -17,7 +18,7 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
 
     ``np.asarray(leaf)`` reads, changes the layout, casts and checks ties: every time anew, so hold
     on to what you need twice. Nothing is cached, so that a checkpoint is never in memory twice.
-    Arithmetic and NumPy's functions read it likewise, and give arrays.
+    Arithmetic, NumPy's functions and JAX's transformations read it likewise, and give arrays.
 
     Attributes:
         shape: Shape in our layout.
@@ -103,6 +104,15 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"Leaf(shape={self.shape}, dtype={self.dtype.name})"
+
+
+def _array(_: None, children: tuple[Any]) -> Any:
+    return children[0]
+
+
+# To JAX a leaf is a tree that holds its array: where a function is jitted over the parameters of a
+# source, or a tree of them is mapped over, they are read.
+jax.tree_util.register_pytree_node(Leaf, lambda leaf: ((leaf.read(),), None), _array)
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
