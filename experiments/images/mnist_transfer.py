@@ -74,7 +74,7 @@ def main() -> None:
     """Chooses, runs, prints and saves."""
     parser = options.parser(__doc__)
     parser.add_argument("--updates", type=int, default=60, help="updates of a run")
-    parser.add_argument("--test", type=int, default=2000, help="first so many test pictures")
+    parser.add_argument("--test", type=int, default=10_000, help="first so many test pictures")
     asked = parser.parse_args()
     bench, held, test = prepare(asked.data, asked.updates, asked.test)
     everyone = np.arange(len(bench.label))

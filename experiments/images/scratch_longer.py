@@ -48,7 +48,7 @@ def main() -> None:
     scratch = {arm.name: arm for arm in hymenoptera_transfer.arms()}[comparison.REFERENCE]
     everything = drawn[hymenoptera_transfer.ALL]
     measured = {"hymenoptera, all labels": measure(bench, scratch, everything, test)}
-    bench, _, test = mnist_transfer.prepare(asked.data, 60 * TIMES, 2000)
+    bench, _, test = mnist_transfer.prepare(asked.data, 60 * TIMES, 10_000)
     among = np.arange(len(bench.label))
     fifty = subsets(bench.label, mnist_transfer.COUNTS, SEEDS, among=among)[50]
     scratch = mnist_transfer.setting(comparison.REFERENCE, 3e-2, scratch=True)
