@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from tlearn.bodies.features import Features
 from tlearn.params import FlatParams, flatten, unflatten
@@ -24,25 +24,44 @@ class Model(nn.Module):
     body: nn.Module
     head: nn.Module
 
-    def __call__(self, *inputs: Array, train: bool | frozenset[str] = False) -> Any:
+    def __call__(self, *inputs: Array, train: bool | frozenset[str] = False, **reading: Any) -> Any:
         """Computes the head's outputs.
 
         Args:
             *inputs: The body's inputs, in the order of ``body.inputs``.
             train: Names of the layers in training mode (``head`` is one); True for all.
+            **reading: ``carry`` and ``places``, as `both` takes them.
         """
-        features = self.body(*inputs, train=train)
-        return self.head(features, train=train if isinstance(train, bool) else "head" in train)
+        return self.both(*inputs, train=train, **reading)[1]
 
     def features(self, *inputs: Array, train: bool | frozenset[str] = False) -> Features:
         """Computes the body's features alone."""
         return self.body(*inputs, train=train)
 
-    def both(self, *inputs: Array, train: bool | frozenset[str] = False) -> tuple[Features, Any]:
-        """Computes features and outputs in one pass, for pulls in function space."""
-        features = self.body(*inputs, train=train)
+    def both(
+        self,
+        *inputs: Array,
+        train: bool | frozenset[str] = False,
+        carry: Any = None,
+        places: Int[Array, "b m"] | None = None,
+    ) -> tuple[Features, Any]:
+        """Computes features and outputs in one pass.
+
+        Args:
+            *inputs: The body's inputs, in the order of ``body.inputs``.
+            train: Names of the layers in training mode (``head`` is one); True for all.
+            carry: What a recurrent body goes on from; None for a beginning.
+            places: The only tokens of each row whose features the head reads: where few are
+                predicted, a whole vocabulary is scored for those few.
+        """
+        state = {} if carry is None else {"carry": carry}
+        features = self.body(*inputs, train=train, **state)
+        read = features
+        if places is not None:
+            chosen = jnp.take_along_axis(features.sequence, places[..., None], axis=1)
+            read = features.replace(sequence=chosen)
         return features, self.head(
-            features, train=train if isinstance(train, bool) else "head" in train
+            read, train=train if isinstance(train, bool) else "head" in train
         )
 
     @property

@@ -22,6 +22,7 @@ class Features:
         maps: Feature maps by growing stride: tuple of [b h w c].
         mask: Which tokens are real: [b t].
         table: The token embeddings, for heads tied to them: [v e].
+        carry: What a recurrent body hands on to a row that goes on from this one.
         layers: The output of every layer, under the layer's name.
     """
 
@@ -30,6 +31,7 @@ class Features:
     maps: tuple[Any, ...] = ()
     mask: Any = None
     table: Any = None
+    carry: Any = None
     layers: dict[str, Any] = struct.field(default_factory=dict)
 
 
