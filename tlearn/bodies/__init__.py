@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
+    from tlearn.bodies.awd_lstm import AWDLSTM as AWDLSTM
     from tlearn.bodies.bert import Bert as Bert
     from tlearn.bodies.convolution import Conv as Conv
     from tlearn.bodies.convolution import conv2d as conv2d
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "AWDLSTM": "awd_lstm",
         "Bert": "bert",
         "Conv": "convolution",
         "Features": "features",

@@ -159,6 +159,7 @@ _VITS = (
     "deit-base-distilled",
 )
 _ALBERTS = ("albert-base", "albert-large", "albert-xlarge", "albert-xxlarge")
+_AWD_LSTMS = ("awd-lstm", "awd-lstm-small")
 _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 
 BODIES = Registry(
@@ -173,6 +174,7 @@ BODIES = Registry(
         "albert": "tlearn.bodies.albert:Albert",
         "gpt": "tlearn.bodies.gpt:GPT",
         "t5": "tlearn.bodies.t5:T5",
+        "awd_lstm": "tlearn.bodies.awd_lstm:AWDLSTM",
     },
     variants={
         **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
@@ -181,6 +183,7 @@ BODIES = Registry(
         **{name: ("albert", "tlearn.bodies.albert:VARIANTS") for name in _ALBERTS},
         **{name: ("gpt", "tlearn.bodies.gpt:VARIANTS") for name in _GPTS},
         **{name: ("t5", "tlearn.bodies.t5:VARIANTS") for name in _T5S},
+        **{name: ("awd_lstm", "tlearn.bodies.awd_lstm:VARIANTS") for name in _AWD_LSTMS},
     },
 )
 
