@@ -10,10 +10,12 @@ class Sums:
 
     Attributes:
         loss: Sum of the examples' losses.
-        count: Number of examples (the sum of their mask).
-        metrics: Further sums, to be divided by the count.
+        count: What the loss is divided by at the end: the number of examples, or of targets.
+        metrics: Further sums.
+        counts: What the metrics of these names are divided by; the others go by ``count``.
     """
 
     loss: Float[Array, ""]
     count: Float[Array, ""]
     metrics: dict[str, Float[Array, ""]]
+    counts: dict[str, Float[Array, ""]] = flax.struct.field(default_factory=dict)
