@@ -7,7 +7,7 @@ import pytest
 
 from tests import tiny
 from tlearn.train.schedules import Constant
-from tlearn.transfer.optimizer import adamw, sgd, take_step
+from tlearn.transfer.optimizer import Optimizer, adamw, sgd, take_step
 from tlearn.transfer.pull import Pull
 
 BODY, HEAD = "body/a/kernel", "head/b"
@@ -111,6 +111,80 @@ def test_adam_directions_are_optax():
             np.testing.assert_allclose(left[path], right[path], atol=1e-6)
 
 
+def test_without_bias_correction_steps_are_longer_by_the_published_factor():
+    """Zhang et al. 2021, section 4: (1 - b1^t) / sqrt(1 - b2^t), 6.569 at its largest, t = 12."""
+    free = {BODY: 0.0, HEAD: 0.0}
+    still = [GRADIENTS[0]] * 12
+    plain, raw = (
+        go(adamw(PEAK, Constant(), eps=1e-12, debias=debias), None, still, free)[0]
+        for debias in (True, False)
+    )
+    for t in (1, 5, 12):
+        before = [found[t - 2][BODY] if t > 1 else WEIGHTS[BODY] for found in (plain, raw)]
+        moved = [found[t - 1][BODY] - old for found, old in zip((plain, raw), before, strict=True)]
+        factor = (1 - 0.9**t) / np.sqrt(1 - 0.999**t)
+        np.testing.assert_allclose(moved[1] / moved[0], factor, rtol=1e-3)
+    assert factor == pytest.approx(6.569, abs=1e-3)
+
+
+def test_lamb():
+    """You et al. 2020, algorithm 2; biases keep Adam's step."""
+    paths = {"body/a/kernel": BODY, "head/bias": HEAD}
+    w = {path: WEIGHTS[old].astype(np.float64) for path, old in paths.items()}
+    theirs = optax.lamb(ETA, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.1)
+    state = theirs.init({"body/a/kernel": jnp.asarray(WEIGHTS[BODY])})
+    kernel = {"body/a/kernel": jnp.asarray(WEIGHTS[BODY])}
+    optimizer = Optimizer(name="lamb", rate=PEAK, schedule=Constant(), b1=0.8, b2=0.95, eps=1e-6)
+    numbers = {
+        "peak": jnp.float32(ETA),
+        "rate": jnp.ones(2),
+        "decay": jnp.array([0.1, 0.0]),
+        "pull": jnp.zeros(2),
+    }
+    weights = {path: jnp.asarray(value, jnp.float32) for path, value in w.items()}
+    slots = optimizer.direction().init(weights)
+    adam = optax.adam(ETA, b1=0.8, b2=0.95, eps=1e-6)
+    bias, adams = weights["head/bias"], adam.init(weights["head/bias"])
+    for gradient in GRADIENTS:
+        given = {path: jnp.asarray(gradient[old]) for path, old in paths.items()}
+        weights, slots, _ = take_step(
+            optimizer,
+            Pull(),
+            (),
+            gradients=given,
+            slots=slots,
+            trainable=weights,
+            source={},
+            fisher=None,
+            numbers=numbers,
+            factor=jnp.float32(1.0),
+            strength_factor=jnp.float32(1.0),
+        )
+        change, state = theirs.update({"body/a/kernel": given["body/a/kernel"]}, state, kernel)
+        kernel = optax.apply_updates(kernel, change)
+        change, adams = adam.update(given["head/bias"], adams)
+        bias = bias + change
+    np.testing.assert_allclose(weights["body/a/kernel"], kernel["body/a/kernel"], rtol=1e-5)
+    np.testing.assert_allclose(weights["head/bias"], bias, rtol=1e-5)
+
+
+def test_adafactor_directions_are_optax():
+    """Matrices of 128 and more are factored, over the two longest axes; others are not."""
+    shapes = {"a": (130, 140), "b": (2, 150, 128), "c": (127, 300), "d": (300,)}
+    weights = {p: jnp.asarray(DRAW.normal(size=s), jnp.float32) for p, s in shapes.items()}
+    optimizer = Optimizer(name="adafactor", rate=1.0, schedule=Constant())
+    ours, theirs = optimizer.direction(), optax.adafactor(1.0)
+    a, b = ours.init(weights), theirs.init(weights)
+    for _ in range(3):
+        given = {p: jnp.asarray(DRAW.normal(size=s), jnp.float32) for p, s in shapes.items()}
+        left, a = ours.update(given, a, weights)
+        right, b = theirs.update(given, b, weights)
+        for path in shapes:
+            np.testing.assert_allclose(left[path], -right[path], rtol=2e-4, err_msg=path)
+    kept = sum(value.size for tree in (a.rows, a.columns) for value in tree.values())
+    assert kept == 130 + 140 + 2 * (150 + 128)
+
+
 @pytest.mark.parametrize("way", ["loss", "decoupled", "proximal"])
 def test_where_the_pull_acts(way):
     """As a gradient before the direction, from the old weights beside it, or on the new ones."""
@@ -155,6 +229,8 @@ def test_slots_are_counted():
     assert sgd(0.1, Constant()).slots == 0
     assert sgd(0.1, Constant(), momentum=0.9).slots == 1
     assert adamw(0.1, Constant()).slots == 2
+    assert Optimizer(name="lamb", rate=0.1, schedule=Constant()).slots == 2
+    assert Optimizer(name="adafactor", rate=0.1, schedule=Constant()).slots == 0
 
 
 @pytest.mark.parametrize(

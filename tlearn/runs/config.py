@@ -133,7 +133,7 @@ class StrategyConfig:
 class OptimizerConfig:
     """The optimizer."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "lamb", "adafactor"] = "sgd"
     """Direction of a step."""
     rate: float = 0.01
     """Peak learning rate."""
@@ -141,6 +141,18 @@ class OptimizerConfig:
     """Its course over the updates, as in cosine:warmup=10%, constant, slanted-triangular."""
     momentum: float = 0.9
     """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's form of it."""
+    b1: float = 0.9
+    """Adam's and LAMB's decay of the mean of gradients."""
+    b2: float = 0.999
+    """Their decay of the mean of squared gradients."""
+    eps: float = 1e-8
+    """Added to their denominator."""
+    debias: bool = True
+    """Correct their means for the start at zero; BERT's own code does not."""
+    coupled_decay: bool = False
+    """Add weight decay to the gradient, as SGD has it elsewhere, not beside the step."""
     clip: float = 0.0
     """Largest global gradient norm over what trains; 0 for no clip."""
 
@@ -201,6 +213,8 @@ _SHARES = (
     ("head", "head_dropout"),
     ("head", "smoothing"),
     ("optimizer", "momentum"),
+    ("optimizer", "b1"),
+    ("optimizer", "b2"),
     ("train", "ema"),
 )
 

@@ -181,6 +181,12 @@ def make_optimizer(config: RunConfig) -> Optimizer:
         rate=asked.rate,
         schedule=parse(asked.schedule),
         momentum=asked.momentum if asked.optimizer == "sgd" else 0.0,
+        nesterov=asked.nesterov,
+        b1=asked.b1,
+        b2=asked.b2,
+        eps=asked.eps,
+        debias=asked.debias,
+        coupled_decay=asked.coupled_decay,
         clip=asked.clip or None,
     )
 

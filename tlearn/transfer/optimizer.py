@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float
 
 from tlearn.params import FlatParams
 from tlearn.transfer import pull as pulls
+from tlearn.transfer.directions import Moments, adafactor, adam, choose, trust
+from tlearn.transfer.plan import UNDECAYED
 from tlearn.transfer.pull import Pull
 
 
@@ -28,7 +30,7 @@ class Optimizer:
     """Which direction to step in and how far: a value, see `sgd` and `adamw`.
 
     Attributes:
-        name: ``"sgd"`` or ``"adamw"``.
+        name: ``"sgd"``, ``"adamw"``, ``"lamb"`` or ``"adafactor"``.
         rate: Peak learning rate.
         schedule: Factor on the peak rate over the updates.
         momentum: Heavy-ball momentum of SGD.
@@ -36,12 +38,13 @@ class Optimizer:
         b1: Adam's decay of the first moment.
         b2: Adam's decay of the second moment.
         eps: Added to Adam's denominator.
+        debias: Correct Adam's moments for their start at zero (Kingma & Ba 2015, section 3).
         clip: Largest global norm of the gradient over everything that trains; None for no clip.
         coupled_decay: Add weight decay to the gradient (classic L2, as torch's SGD does)
             instead of shrinking the weights beside the step (Loshchilov & Hutter 2019).
     """
 
-    name: Literal["sgd", "adamw"]
+    name: Literal["sgd", "adamw", "lamb", "adafactor"]
     rate: float
     schedule: ScheduleLike
     momentum: float = 0.0
@@ -49,13 +52,14 @@ class Optimizer:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    debias: bool = True
     clip: float | None = None
     coupled_decay: bool = False
 
     def __post_init__(self):
         problems = []
-        if self.name not in ("sgd", "adamw"):
-            problems.append(f"name {self.name!r}: use sgd or adamw")
+        if self.name not in ("sgd", "adamw", "lamb", "adafactor"):
+            problems.append(f"name {self.name!r}: use sgd, adamw, lamb or adafactor")
         if not self.rate > 0:
             problems.append(f"rate is {self.rate}; it must be above 0")
         if self.clip is not None and not self.clip > 0:
@@ -68,16 +72,20 @@ class Optimizer:
 
     def direction(self) -> optax.GradientTransformation:
         """The optax transformation from gradients to unscaled descent directions."""
-        if self.name == "adamw":
-            return _adam(self.b1, self.b2, self.eps)
+        if self.name in ("adamw", "lamb"):
+            return adam(self.b1, self.b2, self.eps, self.debias)
+        if self.name == "adafactor":
+            return adafactor()
         if self.momentum == 0:
             return optax.identity()
         return optax.trace(decay=self.momentum, nesterov=self.nesterov)
 
     @property
     def slots(self) -> int:
-        """Float32 numbers kept per trained parameter."""
-        return 2 if self.name == "adamw" else int(self.momentum > 0)
+        """Float32 numbers kept per trained parameter; Adafactor's rows and columns are none."""
+        if self.name == "adafactor":
+            return 0
+        return int(self.momentum > 0) if self.name == "sgd" else 2
 
 
 def sgd(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
@@ -88,67 +96,6 @@ def sgd(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
 def adamw(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
     """Adam with decoupled weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019)."""
     return Optimizer(name="adamw", rate=rate, schedule=schedule, **settings)
-
-
-class Moments(NamedTuple):
-    """Adam's state, by path.
-
-    Attributes:
-        count: Updates that each parameter has had.
-        first: Moving means of gradients.
-        second: Moving means of their squares.
-    """
-
-    count: dict[str, Array]
-    first: FlatParams
-    second: FlatParams
-
-
-def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformationExtraArgs:
-    """Adam's direction (Kingma & Ba 2015), each parameter with a count of its own.
-
-    With one count for all, parameters that join late (gradual unfreezing) would have their zero
-    moments corrected as if they were old, and step up to (1 - b1) / sqrt(1 - b2), about three
-    times too far.
-    """
-
-    def start(params: Any) -> Moments:
-        def zeros() -> FlatParams:  # Anew: the state is donated, no two leaves may be one array.
-            return {path: jnp.zeros_like(value) for path, value in params.items()}
-
-        return Moments({p: jnp.zeros((), jnp.int32) for p in params}, zeros(), zeros())
-
-    def update(
-        updates: Any, state: Any, params: Any = None, *, taken: Array | None = None, **_: Any
-    ) -> tuple[Any, Any]:
-        paths = sorted(updates)
-        count = {path: state.count[path] + 1 for path in paths}
-        first = {p: b1 * state.first[p] + (1 - b1) * updates[p] for p in paths}
-        second = {p: b2 * state.second[p] + (1 - b2) * updates[p] ** 2 for p in paths}
-        if taken is not None:
-            # Chosen before they are used: the step then reads what it writes, where a choice made
-            # later has XLA compute the moments twice and copy the old ones first.
-            old = Moments(state.count, state.first, state.second)
-            count, first, second = choose(taken, Moments(count, first, second), old)
-        # As vectors: a power per parameter, not per element.
-        counts = jnp.stack([count[path] for path in paths])
-        left, right = 1 - b1**counts, 1 - b2**counts
-        directions = {
-            path: (first[path] / left[i]) / (jnp.sqrt(second[path] / right[i]) + eps)
-            for i, path in enumerate(paths)
-        }
-        return directions, Moments(count, first, second)
-
-    return optax.GradientTransformationExtraArgs(start, update)
-
-
-def choose(condition: Array, yes: Any, no: Any) -> Any:
-    """Takes one of two trees, element by element; what both share is not copied."""
-
-    def pick(a: Any, b: Any) -> Any:
-        return a if a is b else jnp.where(condition, a, b)
-
-    return jax.tree.map(pick, yes, no)
 
 
 def clip(gradients: FlatParams, limit: float | None) -> tuple[FlatParams, Float[Array, ""]]:
@@ -228,9 +175,12 @@ def take_step(
         directions, moved_slots = direction.update(gradients, slots, trainable, taken=taken)
         is_adam = isinstance(moved_slots, Moments)
         slots = moved_slots if is_adam else choose(taken, moved_slots, slots)
-    updates = {
-        path: -rates[path] * (directions[path] + decays[path] * trainable[path]) for path in paths
-    }
+    whole = {path: directions[path] + decays[path] * trainable[path] for path in paths}
+    if optimizer.name == "lamb":
+        # Biases and normalisation keep Adam's step, as in ALBERT's code.
+        alone = frozenset(path for path in paths if path.rpartition("/")[2] in UNDECAYED)
+        whole = trust(trainable, whole, alone)
+    updates = {path: -rates[path] * whole[path] for path in paths}
     steps = {path: rates[path] * strengths[path] for path in pulled}
     start = trainable
     if pulled and pull.way == "decoupled":
