@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlearn.heads.registry import names as names
     from tlearn.heads.tokens import Span as Span
     from tlearn.heads.tokens import Tagging as Tagging
+    from tlearn.heads.ulmfit import ULMFiT as ULMFiT
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -34,6 +35,7 @@ __getattr__, __dir__ = lazy(
         "ReplacedToken": "language",
         "Span": "tokens",
         "Tagging": "tokens",
+        "ULMFiT": "ulmfit",
         "build": "registry",
         "create": "registry",
         "describe": "registry",

@@ -18,6 +18,7 @@ HEADS = Registry(
         "tagging": "tlearn.heads.tokens:Tagging",
         "span": "tlearn.heads.tokens:Span",
         "causal_lm": "tlearn.heads.causal_lm:CausalLM",
+        "ulmfit": "tlearn.heads.ulmfit:ULMFiT",
     },
 )
 
