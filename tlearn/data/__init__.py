@@ -33,6 +33,7 @@ from tlearn.data.randaugment import RandAugment as RandAugment
 from tlearn.data.rate import Rate as Rate
 from tlearn.data.splits import parse_split as parse_split
 from tlearn.data.splits import select_split as select_split
+from tlearn.data.stream_batches import StreamBatches as StreamBatches
 from tlearn.data.subsets import Overlap as Overlap
 from tlearn.data.subsets import carve_validation as carve_validation
 from tlearn.data.subsets import overlap as overlap

@@ -4,7 +4,6 @@ Shapes: ``b`` rows of a batch, ``h w`` pixels, ``c`` channels, ``k`` classes.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -12,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64
 
+from tlearn.data.blocks import block, check_blocks, epoch_order
 from tlearn.data.dataset import Dataset, id_of
 from tlearn.data.errors import DataError
 from tlearn.data.mixing import Blend, Mix, blend, partners
 from tlearn.data.pipeline import Pipeline
-from tlearn.data.streams import permutation, stream
+from tlearn.data.streams import stream
 
 Batch = dict[str, np.ndarray]
 
@@ -71,15 +71,7 @@ class Batches:
     def __post_init__(self) -> None:
         if not len(self.dataset):
             raise DataError("the dataset has no examples")
-        if self.batch_size < 1:
-            raise DataError(f"batch_size {self.batch_size}; expected at least 1")
-        if not 0 <= self.host_index < self.host_count or self.batch_size % self.host_count:
-            raise DataError(
-                f"host {self.host_index} of {self.host_count} with batch_size {self.batch_size}: "
-                "hosts count from 0, and their number divides the batch size"
-            )
-        if self.seed < 0:
-            raise DataError(f"seed {self.seed} is negative; a seed is a whole number from 0 up")
+        check_blocks(self.batch_size, self.seed, self.host_index, self.host_count)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -99,7 +91,7 @@ class Batches:
     def order(self, epoch: int) -> Int64[np.ndarray, " n"]:
         """Lists the examples in the order in which an epoch visits them."""
         count = len(self.dataset)
-        return _order(self.seed, epoch, count) if self.shuffle else np.arange(count)
+        return epoch_order(self.seed, epoch, count) if self.shuffle else np.arange(count)
 
     @property
     def preparation(self) -> str:
@@ -115,8 +107,7 @@ class Batches:
         """The global batch's examples, and which of its rows are this host's block."""
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
-        block = self.batch_size // self.host_count
-        rows = np.arange(self.host_index * block, (self.host_index + 1) * block)
+        rows = block(self.batch_size, self.host_index, self.host_count)
         return self.order(epoch)[start : start + self.batch_size], rows
 
     def at(self, step: int) -> Batch:
@@ -252,10 +243,3 @@ def _named(dataset: Dataset, index: int) -> str:
         return id_of(dataset, index)
     except Exception:
         return "no id"
-
-
-@functools.lru_cache(maxsize=8)
-def _order(seed: int, epoch: int, count: int) -> Int64[np.ndarray, " n"]:
-    found = permutation(seed, "order", count, epoch)
-    found.flags.writeable = False
-    return found

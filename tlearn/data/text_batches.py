@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data.batches import Batch
+from tlearn.data.blocks import block, check_blocks
 from tlearn.data.buckets import check_widths, choose_widths
 from tlearn.data.errors import DataError
 from tlearn.data.streams import permutation
@@ -66,15 +67,7 @@ class TextBatches:
     def __post_init__(self) -> None:
         if not len(self.dataset):
             raise DataError("the dataset has no examples")
-        if self.batch_size < 1:
-            raise DataError(f"batch_size {self.batch_size}; expected at least 1")
-        if not 0 <= self.host_index < self.host_count or self.batch_size % self.host_count:
-            raise DataError(
-                f"host {self.host_index} of {self.host_count} with batch_size {self.batch_size}: "
-                "hosts count from 0, and their number divides the batch size"
-            )
-        if self.seed < 0:
-            raise DataError(f"seed {self.seed} is negative; a seed is a whole number from 0 up")
+        check_blocks(self.batch_size, self.seed, self.host_index, self.host_count)
         lengths = self.dataset.tokens.lengths
         widths = check_widths(self.buckets, lengths) if self.buckets else choose_widths(lengths)
         object.__setattr__(self, "buckets", widths)
@@ -153,8 +146,7 @@ class TextBatches:
 
     def _block(self) -> np.ndarray:
         """Rows of the global batch that are this host's."""
-        size = self.batch_size // self.host_count
-        return np.arange(self.host_index * size, (self.host_index + 1) * size)
+        return block(self.batch_size, self.host_index, self.host_count)
 
     def _chosen(self, step: int) -> np.ndarray:
         """Examples of the global batch of a step."""
