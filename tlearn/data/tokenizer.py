@@ -180,6 +180,12 @@ class Tokenizer:
             special=int(np.isin(flat, special).sum()),
         )
 
+    def backend(self) -> Any:
+        """The ``tokenizers`` object for plain text: ``[SEP]`` in it is three words like any."""
+        backend = self._backend(None)
+        backend.encode_special_tokens = True
+        return backend
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Writes tokens as text again, special ones left out."""
         return self._backend(None).decode([int(i) for i in ids], skip_special_tokens=True)

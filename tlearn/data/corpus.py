@@ -1,0 +1,126 @@
+"""What a corpus is: documents of plain text in a fixed order, read one at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from tlearn.data.dataset import Dataset, id_of
+from tlearn.data.errors import DataError
+from tlearn.data.text_dataset import texts_of
+
+
+class Document(NamedTuple):
+    """One text of a corpus.
+
+    Attributes:
+        text: The text; may be empty.
+        id: What messages call it: a file and where in it, or a name.
+    """
+
+    text: str
+    id: str
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Documents in a fixed order; reading them holds one in memory at a time."""
+
+    @property
+    def name(self) -> str:
+        """What messages and stores call the corpus."""
+        ...
+
+    def __iter__(self) -> Iterator[Document]:
+        """Reads the documents from the beginning."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it holds now: its files are read through at every call."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """Digest of each file or part by name, so that a message can say which one changed."""
+        ...
+
+
+class JoinedCorpus:
+    """Several corpora end to end."""
+
+    def __init__(self, corpora: Sequence[Corpus]):
+        """Joins corpora in their order.
+
+        Raises:
+            DataError: If there are none.
+        """
+        if not corpora:
+            raise DataError("a joined corpus needs at least one corpus")
+        self.corpora = tuple(corpora)
+        self.name = "+".join(corpus.name for corpus in self.corpora)
+
+    def __iter__(self) -> Iterator[Document]:
+        for corpus in self.corpora:
+            yield from corpus
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Digest of each part, by the corpus's number from 1, its name and the part."""
+        return {
+            f"{number}. {corpus.name}: {part}": digest
+            for number, corpus in enumerate(self.corpora, 1)
+            for part, digest in corpus.parts.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all corpora in their order."""
+        numbered = enumerate(self.corpora, 1)
+        return digest_of("joined", {f"{n}. {corpus.name}": corpus.digest for n, corpus in numbered})
+
+
+class TextCorpus:
+    """The texts of a dataset in memory, labels left aside; a pair is one document of two lines."""
+
+    def __init__(self, dataset: Dataset):
+        """Reads the texts of a dataset.
+
+        Raises:
+            DataError: If an example has no text.
+        """
+        self.name = str(getattr(dataset, "name", type(dataset).__name__))
+        texts, pairs = texts_of(dataset)
+        if pairs is not None:
+            texts = [f"{text}\n{pair}" for text, pair in zip(texts, pairs, strict=True)]
+        self._texts = texts
+        self._ids = [id_of(dataset, index) for index in range(len(texts))]
+
+    def __iter__(self) -> Iterator[Document]:
+        return map(Document, self._texts, self._ids)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The dataset's digest under its name."""
+        code = hashlib.sha256()
+        for document in self:
+            add_text(code, document)
+        return {self.name: code.hexdigest()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the texts and ids."""
+        return digest_of("texts", self.parts)
+
+
+def add_text(code: "hashlib._Hash", document: Document) -> None:
+    """Adds a document to a hash so that no two lists of documents read the same."""
+    for text in document:
+        data = text.encode("utf-8", "surrogatepass")
+        code.update(len(data).to_bytes(8, "little"))
+        code.update(data)
+
+
+def digest_of(kind: str, parts: Mapping[str, str]) -> str:
+    """SHA-256 of named digests in their order, and of what kind of corpus they are."""
+    return hashlib.sha256(json.dumps([kind, list(parts.items())]).encode()).hexdigest()
