@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tlearn.data.augment import ColorJitter, FlipLR, RandomCrop, RandomResizedCrop
+from tlearn.data.erasing import RandomErasing
 from tlearn.data.errors import DataError
 from tlearn.data.randaugment import RandAugment
 from tlearn.data.transforms import CenterCrop, Normalise, Resize, ToChannels, ToFloat, Transform
@@ -120,7 +121,8 @@ def train_pipeline(
     padding: int = 0,
     flip: bool = False,
     jitter: tuple[float | int, float | int, float | int] | None = None,
-    randaugment: tuple[int, float | int] | None = None,
+    randaugment: tuple[int, *tuple[float | int, ...]] | None = None,
+    erase: float | int = 0.0,
     interpolation: str = "bilinear",
     channels: int | None = None,
 ) -> Pipeline:
@@ -136,7 +138,8 @@ def train_pipeline(
         padding: Border in pixels, for "random".
         flip: Mirror half of the pictures. Leave it off where left and right mean something: digits.
         jitter: Strengths for brightness, contrast and saturation.
-        randaugment: Layers and magnitude.
+        randaugment: Layers and magnitude, and the spread of magnitudes.
+        erase: Chance of a window of noise.
         interpolation: "bilinear", "bicubic" or "nearest".
         channels: 1 or 3; by default as many as there are means.
 
@@ -160,6 +163,7 @@ def train_pipeline(
             *([RandAugment(*randaugment)] if randaugment else []),
             *([ColorJitter(*jitter)] if jitter else []),
             *_numbers(mean, std, channels),
+            *([RandomErasing(erase)] if erase else []),
         )
     )
 

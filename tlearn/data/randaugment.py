@@ -24,17 +24,19 @@ class RandAugment(ImageTransform):
     """Applies ``layers`` random operations at strength ``magnitude`` of 30, on bytes.
 
     Operations with two directions (turns, shears, shifts, colours) take either with equal chance.
-    What moves in from outside is mid-grey.
+    What moves in from outside is mid-grey. With a ``spread``, each operation's magnitude is drawn
+    from a normal distribution of that standard deviation, and kept in 0..30.
     """
 
     random: ClassVar[bool] = True
     layers: int = 2
     magnitude: float | int = 9.0
+    spread: float | int = 0.0
 
     def __post_init__(self) -> None:
-        make_floats(self, "magnitude")
-        if self.layers < 0 or not 0 <= self.magnitude <= _TOP:
-            raise DataError(f"{self}: layers is 0 or more, magnitude lies in 0..30")
+        make_floats(self, "magnitude", "spread")
+        if self.layers < 0 or not 0 <= self.magnitude <= _TOP or not 0 <= self.spread <= _TOP:
+            raise DataError(f"{self}: layers is 0 or more, magnitude and spread lie in 0..30")
 
     def image(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Applies the operations to one picture."""
@@ -44,6 +46,9 @@ class RandAugment(ImageTransform):
         for _ in range(self.layers):
             name = names[int(rng.integers(len(names)))]
             sign = 1.0 if rng.random() < 0.5 else -1.0
+            if self.spread:
+                drawn = rng.normal(self.magnitude, self.spread)
+                strength = min(max(drawn, 0.0), _TOP) / _TOP
             picture = OPERATIONS[name](picture, strength, sign)
         return from_pil(picture)
 

@@ -4,9 +4,10 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from tlearn.params.paths import nearest
+from tlearn.runs.config_values import build_group
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,32 @@ class DataConfig:
     """File patterns to leave out of a folder of images; each must match something."""
     augment: Literal["none", "flip", "crop", "randaugment"] = "none"
     """Random changes of training images: mirror; crop and mirror; those and RandAugment."""
-    mix: Literal["none", "mixup", "cutmix"] = "none"
-    """Mixing of training images and labels within a batch."""
+    window: float = 0.0
+    """Smallest share of an image that a random crop takes; 0 for 0.08, and for shifts of images up
+    to 64 pixels."""
+    jitter: float = 0.0
+    """Strength of random brightness, contrast and saturation."""
+    magnitude: float = 9.0
+    """Strength of RandAugment, 0 to 30."""
+    spread: float = 0.0
+    """Standard deviation of that strength from operation to operation."""
+    erase: float = 0.0
+    """Chance of a window of noise over a training image."""
+    mix: Literal["none", "mixup", "cutmix", "both"] = "none"
+    """Mixing of training images and labels within a batch; both takes either by chance."""
+    mixup_alpha: float = 0.2
+    """Mixup's weights are from Beta(alpha, alpha)."""
+    cutmix_alpha: float = 1.0
+    """CutMix's likewise."""
     size: int = 0
     """Pixels of a side fed to the body; 0 for what the source was trained with."""
+    crop: float = 0.0
+    """Middle that images are judged by, as a share of the resized short side: 0.875 takes 224 of
+    256; 0 for what the source was trained with, or all."""
+    interpolation: Literal["", "bilinear", "bicubic", "nearest"] = ""
+    """How images are resized; empty for what the source was trained with, or bilinear."""
+    pixels: Literal["auto", "half", "imagenet"] = "auto"
+    """Scale of pixels for a new body: half is -1 to 1; imagenet that set's mean and deviation."""
     channels: Literal["strict", "convert", "adapt"] = "strict"
     """When images have other channels than the source saw: refuse; convert the images; or adapt
     the body's first kernel."""
@@ -196,7 +219,18 @@ class TrainConfig:
 LARGEST_SIZE = 4096
 """More pixels a side than this are a slip of the keyboard, and would fill the memory."""
 _AT_LEAST: dict[str, dict[str, int]] = {
-    "data": {"per_class": 0, "size": 0, "workers": 0, "max_length": 0},
+    "data": {
+        "per_class": 0,
+        "size": 0,
+        "workers": 0,
+        "max_length": 0,
+        "jitter": 0,
+        "magnitude": 0,
+        "spread": 0,
+        "erase": 0,
+        "mixup_alpha": 0,
+        "cutmix_alpha": 0,
+    },
     "strategy": {"weight_decay": 0, "pull_strength": 0},
     "optimizer": {"clip": 0},
     "train": {
@@ -280,7 +314,7 @@ def from_json(values: Mapping[str, Any]) -> RunConfig:
             type, and all that is missing.
     """
     problems: list[str] = []
-    config = _build(RunConfig, values, "", problems)
+    config = build_group(RunConfig, values, "", problems)
     if problems:
         raise ValueError("this config does not fit:\n  " + "\n  ".join(problems))
     return config
@@ -327,55 +361,3 @@ def diff(a: RunConfig, b: RunConfig) -> list[str]:
         elif old != new:
             lines.append(f"{group}: {old!r} -> {new!r}")
     return lines
-
-
-def _build(cls: Any, values: Mapping[str, Any], where: str, problems: list[str]) -> Any:
-    """Builds a config class; with any problem found in its values, None."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    given: dict[str, Any] = {}
-    before = len(problems)
-    for name, value in values.items():
-        kind: Any = fields[name].type if name in fields else None
-        if kind is None:
-            close = nearest(name, fields)
-            problems.append(f"unknown key {where + name!r}; closest: {close}")
-        elif dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            given[name] = _build(kind, value, f"{where}{name}.", problems)
-        else:
-            given[name] = tuple(value) if isinstance(value, list) else value
-            if kind is float and type(value) is int:
-                given[name] = float(value)
-            if not _fits(given[name], kind):
-                wanted = get_args(kind) if get_origin(kind) is Literal else kind
-                problems.append(f"{where}{name} is {value!r}; it must be {_spelt(wanted)}")
-    for name, field in fields.items():
-        if name not in values and field.default is dataclasses.MISSING:
-            problems.append(f"{where}{name} is missing")
-    if len(problems) > before:
-        return None
-    try:
-        return cls(**given)
-    except ValueError as error:
-        problems.append(str(error))
-        return None
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Tells whether a value read from a file is of a field's type."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_fits(v, get_args(kind)[0]) for v in value)
-    if kind in (int, float) and isinstance(value, bool):
-        return False
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _spelt(kind: Any) -> str:
-    """Names a type, or lists what may be chosen."""
-    if isinstance(kind, tuple):
-        return " or ".join(map(repr, kind))
-    if dataclasses.is_dataclass(kind):
-        return "a group of settings"
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return names.get(kind, "a list")

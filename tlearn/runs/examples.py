@@ -6,12 +6,31 @@ from typing import Any
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.data import TextOptions, Tokenizer
+from tlearn.data.augmentation import Augmentation
 from tlearn.data.tokenizer_files import FILES
 from tlearn.runs.config import DataConfig, RunConfig
 from tlearn.runs.parts import new_body
 from tlearn.tasks import Task, image_classification, text_classification
+from tlearn.tasks.framing import Framing
 
-_ONLY_IMAGES = ("augment", "mix", "size", "channels", "exclude", "workers")
+_ONLY_IMAGES = (
+    "augment",
+    "window",
+    "jitter",
+    "magnitude",
+    "spread",
+    "erase",
+    "mix",
+    "mixup_alpha",
+    "cutmix_alpha",
+    "size",
+    "crop",
+    "interpolation",
+    "pixels",
+    "channels",
+    "exclude",
+    "workers",
+)
 _ONLY_TEXTS = (
     "text_column",
     "pair_column",
@@ -82,12 +101,36 @@ def _images(config: RunConfig, source: hub.Source | None) -> Task:
         classes=data.classes,
         examples_per_class=data.per_class,
         exclude=data.exclude,
-        augment=data.augment,
-        mix=data.mix,
-        size=data.size,
-        channels=data.channels,
+        augment=augmentation(data),
+        framing=framing(data),
         smoothing=config.head.smoothing,
         seed=config.train.seed,
+    )
+
+
+def augmentation(data: DataConfig) -> Augmentation:
+    """Random changes of training pictures."""
+    return Augmentation(
+        kind=data.augment,
+        window=data.window,
+        jitter=data.jitter,
+        magnitude=data.magnitude,
+        spread=data.spread,
+        erase=data.erase,
+        mix=data.mix,
+        mixup_alpha=data.mixup_alpha,
+        cutmix_alpha=data.cutmix_alpha,
+    )
+
+
+def framing(data: DataConfig) -> Framing:
+    """What is asked of the pictures that the body sees."""
+    return Framing(
+        size=data.size,
+        crop=data.crop,
+        interpolation=data.interpolation,
+        pixels=data.pixels,
+        channels=data.channels,
     )
 
 

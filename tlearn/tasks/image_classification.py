@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +22,11 @@ from tlearn.data import (
     overlap,
     per_class,
     select_classes,
-    train_pipeline,
 )
+from tlearn.data.augmentation import Augmentation
 from tlearn.objectives import Classification
 from tlearn.tasks.carving import LARGEST_OVERLAP, read_share
+from tlearn.tasks.framing import Framing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,10 +120,8 @@ def image_classification(
     classes: tuple[str, ...] = (),
     examples_per_class: int = 0,
     exclude: tuple[str, ...] = (),
-    augment: str = "none",
-    mix: str = "none",
-    size: int = 0,
-    channels: str = "strict",
+    augment: str | Augmentation = "none",
+    framing: Framing | None = None,
     smoothing: float = 0.0,
     seed: int = 0,
 ) -> ImageTask:
@@ -141,11 +139,9 @@ def image_classification(
         examples_per_class: Training pictures per class, drawn by the seed; 0 for all. What is
             left over is not used.
         exclude: File patterns to leave out of a folder.
-        augment: ``none``, ``flip``, ``crop`` (and flip) or ``randaugment`` (and crop, flip).
-        mix: ``none``, ``mixup`` or ``cutmix``.
-        size: Pixels of a side; 0 for the facts'.
-        channels: ``strict`` refuses pictures with other channels than the facts', ``convert``
-            converts them, ``adapt`` changes the facts (the body must be adapted too).
+        augment: ``none``, ``flip``, ``crop`` (and flip), ``randaugment`` (and crop, flip); or a
+            value with all settings, mixing too.
+        framing: What else than the facts is asked of size, crop, channels and scale.
         smoothing: Label smoothing.
         seed: Of subsets.
 
@@ -180,12 +176,9 @@ def image_classification(
             f"{shared} of the {len(test)} pictures to be reported ({test_split}) are also trained "
             f"on ({train_split}); use splits that do not overlap"
         )
-    facts = _facts(train, facts, size, channels)
-    shape: dict[str, Any] = dict(
-        mean=facts.mean, std=facts.std, size=facts.size, channels=facts.channels
-    )
-    evaluated = eval_pipeline(**shape, crop=facts.crop, interpolation=facts.interpolation)
-    learned = evaluated if augment == "none" else _augmented(augment, facts, shape)
+    facts = (framing or Framing()).facts(facts, np.asarray(train[0]["image"]).shape)
+    changes = Augmentation(kind=augment) if isinstance(augment, str) else augment
+    learned, evaluated = pipelines(facts, changes)
     return ImageTask(
         train=train,
         validation=held,
@@ -195,8 +188,21 @@ def image_classification(
         eval_pipeline=evaluated,
         objective=Classification(len(names), smoothing),
         shared=shared,
-        mix={"none": (), "mixup": (Mixup(),), "cutmix": (CutMix(),)}[mix],
+        mix=changes.mixes,
     )
+
+
+def pipelines(facts: ImageFacts, changes: Augmentation) -> tuple[Pipeline, Pipeline]:
+    """What is done to a training picture, and to one that is judged."""
+    shape = {
+        "mean": facts.mean,
+        "std": facts.std,
+        "size": facts.size,
+        "channels": facts.channels,
+        "crop": facts.crop,
+        "interpolation": facts.interpolation,
+    }
+    return changes.pipeline(**shape), eval_pipeline(**shape)
 
 
 def _train_split(spec: str, options: dict) -> str:
@@ -209,34 +215,3 @@ def _aligned(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
     from tlearn.data import aligned
 
     return dataset if tuple(dataset.label_names) == names else aligned(dataset, names)
-
-
-def _facts(dataset: Dataset, facts: ImageFacts | None, size: int, channels: str) -> ImageFacts:
-    picture = np.asarray(dataset[0]["image"])
-    has = picture.shape[-1]
-    if facts is None:
-        side = size or min(picture.shape[:2])
-        return ImageFacts(mean=(0.5,) * has, std=(0.5,) * has, size=side, channels=has)
-    if has != facts.channels and channels == "strict":
-        raise DataError(
-            f"the pictures have {has} channels, the body was trained on {facts.channels}; say "
-            "channels=convert to convert the pictures or channels=adapt to adapt the body"
-        )
-    if has != facts.channels and channels == "adapt":
-        mean = (float(np.mean(facts.mean)),) * has
-        std = (float(np.mean(facts.std)),) * has
-        facts = dataclasses.replace(facts, channels=has, mean=mean, std=std)
-    return dataclasses.replace(facts, size=size) if size else facts
-
-
-def _augmented(augment: str, facts: ImageFacts, shape: dict[str, Any]) -> Pipeline:
-    small = facts.size <= 64
-    settings: dict[str, Any] = dict(interpolation=facts.interpolation, flip=True)
-    if augment == "flip":
-        return train_pipeline(**shape, **settings, crop="center")
-    # Small pictures are shifted (He et al. 2016, §4.2), large ones cut (Szegedy et al. 2015).
-    cut: dict[str, Any] = (
-        dict(crop="random", padding=max(facts.size // 8, 1)) if small else dict(crop="resized")
-    )
-    more: dict[str, Any] = dict(randaugment=(2, 9.0)) if augment == "randaugment" else {}
-    return train_pipeline(**shape, **settings, **cut, **more)
