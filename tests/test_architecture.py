@@ -15,12 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tlearn"
 
-# A room may import from its own row and from rows above it. `model` is the file that joins a body
-# and a head, `lazy` resolves names on first use; `tlearn/__init__.py` only passes names on and
-# belongs to no row.
+# A room may import from its own row and from rows above it. `model` and `replaced` join a body and
+# a head, `lazy` resolves names on first use; `tlearn/__init__.py` only passes names on and belongs
+# to no row.
 ROWS = (
     {"params", "lazy"},
-    {"bodies", "heads", "hub", "transfer", "model"},
+    {"bodies", "heads", "hub", "transfer", "model", "replaced"},
     {"objectives", "train", "generation"},
     {"tasks", "studies"},
     {"runs"},

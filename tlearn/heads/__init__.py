@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlearn.heads.registry import create as create
     from tlearn.heads.registry import describe as describe
     from tlearn.heads.registry import names as names
+    from tlearn.heads.replaced_training import ReplacedTokenTraining as ReplacedTokenTraining
     from tlearn.heads.tokens import Span as Span
     from tlearn.heads.tokens import Tagging as Tagging
     from tlearn.heads.ulmfit import ULMFiT as ULMFiT
@@ -33,6 +34,7 @@ __getattr__, __dir__ = lazy(
         "MaskedLM": "language",
         "Pretraining": "language",
         "ReplacedToken": "language",
+        "ReplacedTokenTraining": "replaced_training",
         "Span": "tokens",
         "Tagging": "tokens",
         "ULMFiT": "ulmfit",

@@ -15,6 +15,7 @@ HEADS = Registry(
         "masked_lm": "tlearn.heads.language:MaskedLM",
         "pretraining": "tlearn.heads.language:Pretraining",
         "replaced_token": "tlearn.heads.language:ReplacedToken",
+        "replaced_token_training": "tlearn.heads.replaced_training:ReplacedTokenTraining",
         "tagging": "tlearn.heads.tokens:Tagging",
         "span": "tlearn.heads.tokens:Span",
         "causal_lm": "tlearn.heads.causal_lm:CausalLM",
