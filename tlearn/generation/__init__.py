@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
-    from tlearn.generation.greedily import Generated as Generated
+    from tlearn.generation.decoding import Generated as Generated
     from tlearn.generation.greedily import greedy as greedy
+    from tlearn.generation.making import generate as generate
+    from tlearn.generation.options import Options as Options
 
 __getattr__, __dir__ = lazy(
     __name__,
-    {"Generated": "greedily", "greedy": "greedily"},
+    {
+        "Generated": "decoding",
+        "Options": "options",
+        "generate": "making",
+        "greedy": "greedily",
+    },
 )
