@@ -204,3 +204,36 @@ def test_what_is_handed_to_cudnn_means_the_same(monkeypatch, name, causal):
     np.testing.assert_allclose(
         (found * real).astype(jnp.float32), (want * real).astype(jnp.float32), rtol=0.02, atol=0.02
     )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_rows_taken_in_turn_change_neither_values_nor_gradients_nor_what_is_dropped(
+    causal, monkeypatch
+):
+    """Parts of two rows beside all six at once, with padding, a bias and dropout."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    q, k, v, g = (jax.random.normal(key, (6, 8, 2, 4)) for key in keys[:4])
+    bias = jax.random.normal(keys[4], (1, 2, 8, 8))
+    segments = jnp.where(jnp.arange(8)[None] < jnp.array([8, 3, 5, 8, 1, 7])[:, None], 1, 0)
+
+    def outcome(q, k, v, bias):
+        def run(q, k, v, bias):
+            return attend(
+                *(q, k, v),
+                query_segments=segments,
+                causal=causal,
+                bias=bias,
+                dropout=0.3,
+                key=jax.random.key(7),
+            )
+
+        out, back = jax.vjp(run, q, k, v, bias)
+        return out, back(jnp.where(segments[..., None, None] > 0, g, 0.0))
+
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(attention, "_IN_CACHE", 10**9)
+    whole = outcome(q, k, v, bias)
+    monkeypatch.setattr(attention, "_IN_CACHE", 2 * 4 * 2 * 8 * 8)
+    assert attention._rows_at_once(q, k) == 2
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(outcome(q, k, v, bias)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)

@@ -14,6 +14,8 @@ from tlearn.bodies.dropout import drop
 FORMS = ("auto", "plain", "cudnn")
 # Added to nothing, so that rows with nothing to attend stay finite: all their weights are equal.
 _NEVER = -1e30
+# Bytes of attention weights that stay near a core; measured, 1 to 3 MiB are alike.
+_IN_CACHE = 2 * 2**20
 
 
 def attend(
@@ -82,17 +84,57 @@ def attend(
         return jax.nn.dot_product_attention(
             q, k, v, mask=allowed, scale=factor, is_causal=causal, implementation="cudnn"
         )
-    scores = jnp.einsum("btnd,bsnd->bnts", q, k, preferred_element_type=jnp.float32) * factor
-    if bias is not None:
-        scores = scores + bias.astype(jnp.float32)
-    allowed = _allowed(q, k, query_segments, key_segments, causal, query_start)
-    if allowed is not None:
-        scores = jnp.where(allowed, scores, _NEVER)
-    weights = jax.nn.softmax(scores, axis=-1)
-    if dropout and key is not None:
-        total = q.shape[1] if query_total is None else query_total
-        weights = drop(weights, dropout, key, axis=2, start=query_start, total=total)
-    return jnp.einsum("bnts,bsnd->btnd", weights.astype(v.dtype), v)
+    total = q.shape[1] if query_total is None else query_total
+
+    def formula(q: Array, k: Array, v: Array, segments: Any, first_row: int | Array) -> Array:
+        scores = jnp.einsum("btnd,bsnd->bnts", q, k, preferred_element_type=jnp.float32) * factor
+        if bias is not None:
+            scores = scores + bias.astype(jnp.float32)
+        allowed = _allowed(q, k, segments[0], segments[1], causal, query_start)
+        if allowed is not None:
+            scores = jnp.where(allowed, scores, _NEVER)
+        weights = jax.nn.softmax(scores, axis=-1)
+        if dropout and key is not None:
+            weights = drop(
+                weights, dropout, key, axis=2, start=query_start, total=total, first_row=first_row
+            )
+        return jnp.einsum("bnts,bsnd->btnd", weights.astype(v.dtype), v)
+
+    segments = (query_segments, key_segments)
+    whole = started or query_total is not None or (bias is not None and len(bias) > 1)
+    rows = None if whole else _rows_at_once(q, k)
+    if rows is None:
+        return formula(q, k, v, segments, 0)
+    parts = len(q) // rows
+    cut = jax.tree.map(lambda x: x.reshape(parts, rows, *x.shape[1:]), (q, k, v, segments))
+
+    @jax.checkpoint
+    def some(_: None, part: Any) -> tuple[None, Array]:
+        number, (q, k, v, segments) = part
+        return None, formula(q, k, v, segments, number * rows)
+
+    _, mixed = jax.lax.scan(some, None, (jnp.arange(parts), cut))
+    return mixed.reshape(*q.shape[:-1], v.shape[-1])
+
+
+def _rows_at_once(q: Array, k: Array) -> int | None:
+    """How many rows' weights fit a processor's cache; None where rows are not taken in turn.
+
+    On a CPU weights that go through the main memory cost more than the products themselves; taken
+    in parts, and computed again in the backward pass, they never leave the cache.
+    """
+    sizes = (len(q), q.shape[1], k.shape[1])
+    # A scan over rows that lie on several devices would gather them.
+    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return None
+    if not all(isinstance(size, int) for size in sizes):  # Exported for any length.
+        return None
+    row = 4 * q.shape[2] * q.shape[1] * k.shape[1]
+    if row * len(q) <= _IN_CACHE * 2:
+        return None
+    most = max(_IN_CACHE // row, 1)
+    rows = max(n for n in range(1, most + 1) if len(q) % n == 0)
+    return rows if rows < len(q) else None
 
 
 def choose_form(

@@ -33,6 +33,7 @@ def kept(
     axis: int = 1,
     start: int | Int[Array, ""] | Int[Array, " b"] = 0,
     total: int | None = None,
+    first_row: int | Int[Array, ""] = 0,
 ) -> Bool[Array, "*shape"]:
     """Draws which elements a dropout keeps.
 
@@ -43,6 +44,7 @@ def kept(
         axis: The axis along which only a part is computed.
         start: Where that part begins: one place for all rows or one for each.
         total: How long the whole array is along that axis; None where it is all computed.
+        first_row: Number of the first row, where the rows are a part of a batch.
 
     Raises:
         ValueError: If the rate is no chance below 1.
@@ -54,6 +56,7 @@ def kept(
     # Two words a row: one alone would make two rows of a batch permutations of each other when
     # their words are close.
     rows = lax.broadcasted_iota(jnp.uint32, (shape[0], *(1,) * (rank - 1)), 0)
+    rows = rows + jnp.asarray(first_row).astype(jnp.uint32)
     first, second = _mix(rows + words[0]), _mix(rows ^ words[1])
     whole = list(shape)
     if total is not None:
@@ -81,12 +84,13 @@ def drop(
     axis: int = 1,
     start: int | Int[Array, ""] | Int[Array, " b"] = 0,
     total: int | None = None,
+    first_row: int | Int[Array, ""] = 0,
 ) -> Float[Array, "*shape"]:
     """Zeroes elements by chance and scales the others up; arguments as in `kept`.
 
     Reference: Srivastava et al. 2014.
     """
-    mask = kept(key, x.shape, rate, axis=axis, start=start, total=total)
+    mask = kept(key, x.shape, rate, axis=axis, start=start, total=total, first_row=first_row)
     return jnp.where(mask, x * jnp.asarray(1 / (1 - rate), x.dtype), jnp.zeros((), x.dtype))
 
 
