@@ -72,10 +72,12 @@ def test_pulls_on_what_is_computed_leave_the_parameters_alone():
 
 def test_momentum_belongs_to_sgd():
     asked = RunConfig(data=DataConfig(data="digits"))
-    assert make_optimizer(asked).momentum == 0.9
-    assert make_optimizer(change(asked, optimizer="adamw")).momentum == 0.0
-    assert make_optimizer(asked).clip is None
-    assert make_optimizer(change(asked, clip=1.0)).clip == 1.0
+    assert make_optimizer(asked, 4).momentum == 0.9
+    assert make_optimizer(change(asked, optimizer="adamw"), 4).momentum == 0.0
+    assert make_optimizer(asked, 4).clip is None
+    assert make_optimizer(change(asked, clip=1.0), 4).clip == 1.0
+    epochs = make_optimizer(change(asked, schedule="cosine:warmup=5ep", accumulate=2), 8).schedule
+    assert str(epochs) == "cosine:warmup=20st"
 
 
 def test_a_training_is_a_whole_number_of_updates():

@@ -13,6 +13,8 @@ _TERM = re.compile(
     r"\s*(?P<name>[\w.\-]+?)\s*(?:\[\s*(?P<start>[^:\[\]]*?)\s*:\s*(?P<stop>[^:\[\]]*?)\s*\])?\s*"
 )
 _BOUND = re.compile(r"(?P<number>-?\d+(?:\.\d+)?)(?P<percent>\s*%)?")
+_HELD = ("validation", "val", "valid", "dev")
+"""Names of the same split: ImageNet's own folders say val, TFDS says validation."""
 _FORMS = "NAME, NAME[start:stop], NAME[10%:-5%], and sums of these with +"
 
 
@@ -103,6 +105,7 @@ def select_split(
     Args:
         splits: For every split a function that opens it.
         expression: See the module; ``all`` joins every split. May be left out where there is one.
+            ``validation``, ``val``, ``valid`` and ``dev`` are one name where only one is there.
         what: What messages call the whole.
         join: Puts several parts end to end.
 
@@ -117,6 +120,9 @@ def select_split(
     slices = parse_split(expression)
     named = dict(splits)
     named.setdefault("all", lambda: join([splits[name]() for name in splits]))
+    held = [name for name in _HELD if name in splits]
+    if len(held) == 1:
+        named |= {name: splits[held[0]] for name in _HELD}
     unknown = [
         f"{part.name!r}: {closest(part.name, splits)}" for part in slices if part.name not in named
     ]

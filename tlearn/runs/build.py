@@ -137,8 +137,9 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     rows = plans(params, strategy, layers=layers, fresh=fresh)
     if source is not None and _renormalises(source, rows):
         say(FOLDED)
+    batches = task.train_batches(config.train.batch_size, config.train.seed)
     recipe = Recipe(
-        optimizer=make_optimizer(config),
+        optimizer=make_optimizer(config, batches.steps_per_epoch),
         accumulate=config.train.accumulate,
         ema=config.train.ema or None,
         function_pull=make_function_pull(config.strategy),
@@ -146,7 +147,6 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     )
     if config.train.features == "once":
         check_once(config, rows)
-    batches = task.train_batches(config.train.batch_size, config.train.seed)
     steps = training_steps(config, batches.steps_per_epoch)
     line = timeline(
         rows,

@@ -173,13 +173,17 @@ def make_function_pull(config: StrategyConfig) -> FunctionPull | None:
     return FunctionPull(form=config.pull, strength=config.pull_strength)  # pyright: ignore[reportArgumentType] # narrowed by the line above
 
 
-def make_optimizer(config: RunConfig) -> Optimizer:
-    """The optimizer of a config."""
-    asked = config.optimizer
+def make_optimizer(config: RunConfig, steps_per_epoch: int) -> Optimizer:
+    """The optimizer of a config; epochs of its schedule are counted in updates."""
+    asked, every = config.optimizer, config.train.accumulate
+    schedule = parse(asked.schedule).resolved(
+        steps_per_epoch=max(steps_per_epoch // every, 1),
+        batch_size=config.train.batch_size * every,
+    )
     return Optimizer(
         name=asked.optimizer,
         rate=asked.rate,
-        schedule=parse(asked.schedule),
+        schedule=schedule,
         momentum=asked.momentum if asked.optimizer == "sgd" else 0.0,
         nesterov=asked.nesterov,
         b1=asked.b1,
