@@ -19,6 +19,8 @@ from tlearn.data.folder import folder_dataset as folder_dataset
 from tlearn.data.glue import glue_name as glue_name
 from tlearn.data.idx import idx_dataset as idx_dataset
 from tlearn.data.idx import read_idx as read_idx
+from tlearn.data.masked_batches import MaskedBatches as MaskedBatches
+from tlearn.data.masking import Masking as Masking
 from tlearn.data.mixing import CutMix as CutMix
 from tlearn.data.mixing import Mixup as Mixup
 from tlearn.data.mixing import mix_batch as mix_batch

@@ -6,7 +6,8 @@ Shapes: ``n`` documents; ``...`` any shape of what is asked for.
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from tlearn.data.row_cutting import StoredTokens, check_token, extents
+from tlearn.data.row_cutting import check_token, extents, read_tokens
+from tlearn.data.token_store import TokenStore
 
 
 class MarkedDocuments:
@@ -21,7 +22,7 @@ class MarkedDocuments:
 
     def __init__(
         self,
-        store: StoredTokens,
+        store: TokenStore,
         *,
         before: int | None = None,
         after: int | None = None,
@@ -34,7 +35,7 @@ class MarkedDocuments:
         check_token(store, "the mark before documents", before)
         check_token(store, "the mark after documents", after)
         self._before, self._after, self._backward = before, after, backward
-        self._tokens = np.asarray(store.tokens)
+        self._store = store
         marks = (before is not None) + (after is not None)
         self.lengths: Int64[np.ndarray, " n"] = self._counts + marks
         """Tokens of each document, marks included."""
@@ -46,8 +47,7 @@ class MarkedDocuments:
         count = self._counts[documents]
         inside = places - (self._before is not None)
         at = count - 1 - inside if self._backward else inside
-        # A mark's place is just outside its document: what lies there is read and written over.
-        out = self._tokens.take(self._begins[documents] + at, mode="clip").astype(np.int32)
+        out = read_tokens(self._store, self._begins[documents] + at)
         if self._before is not None:
             out[places == 0] = self._before
         if self._after is not None:

@@ -5,70 +5,21 @@ Shapes: ``b`` rows of a batch, ``t`` tokens of a row, ``n`` documents.
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
 from tlearn.data.batches import Batch
 from tlearn.data.blocks import block, check_blocks, epoch_order
 from tlearn.data.errors import DataError, closest
+from tlearn.data.token_store import TokenStore
 
 _KEPT = 4
 """Epochs of which something is kept at hand: prefetching looks one ahead."""
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class StoredTokens(Protocol):
-    """What is read of a token store: documents as one array of tokens, no special ones in it."""
-
-    @property
-    def name(self) -> str:
-        """What the corpus is called."""
-        ...
-
-    @property
-    def how(self) -> str:
-        """How the tokens were made, as text."""
-        ...
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Tokens of all documents; may lie in a file."""
-        ...
-
-    @property
-    def starts(self) -> np.ndarray:
-        """Where documents begin in the tokens, and the end of the last: [n+1]."""
-        ...
-
-    @property
-    def sentences(self) -> np.ndarray:
-        """Where sentences begin in the tokens, rising; every document's begin is one."""
-        ...
-
-    @property
-    def word_starts(self) -> np.ndarray | None:
-        """Whether a token begins a word; None if that is not known."""
-        ...
-
-    @property
-    def vocab_size(self) -> int:
-        """How many tokens there are to choose from."""
-        ...
-
-    @property
-    def special(self) -> Mapping[str, int]:
-        """Special tokens by what they are for."""
-        ...
-
-    @property
-    def pad(self) -> int:
-        """The token to pad with."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,8 +34,8 @@ class RowBatches(abc.ABC):
         batch_size: Rows of a global batch.
         length: Tokens of a row.
         seed: Of the order and of everything random.
-        shuffle: A fresh order every epoch. Without it every epoch is the same: rows in the order
-            of the store, and whatever is random drawn as in the first epoch.
+        shuffle: A fresh order every epoch. Without it every epoch is the same: rows as they were
+            cut, and whatever is random drawn as in the first epoch.
         host_index: Which block of every batch is read here, for several hosts.
         host_count: Into how many blocks a batch is cut.
 
@@ -92,7 +43,7 @@ class RowBatches(abc.ABC):
         DataError: If nothing in the store can be learned from, or a number makes no sense.
     """
 
-    store: StoredTokens
+    store: TokenStore
     batch_size: int
     length: int
     _: dataclasses.KW_ONLY
@@ -204,15 +155,25 @@ class RowBatches(abc.ABC):
         )
 
 
-def extents(
-    store: StoredTokens,
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+def extents(store: TokenStore) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Tells where each document begins and ends in the tokens."""
     starts = np.asarray(store.starts, np.int64)
     return starts[:-1], starts[1:]
 
 
-def check_token(store: StoredTokens, what: str, token: int | None) -> None:
+def read_tokens(
+    store: TokenStore, places: Int64[np.ndarray, "*shape"]
+) -> Int32[np.ndarray, "*shape"]:
+    """Reads tokens by their places in the store; a place outside it reads its first or last one.
+
+    A mark's place is just outside its document, so that it can be read like others and then be
+    written over.
+    """
+    found = store.tokens[np.clip(places, 0, len(store.tokens) - 1)]
+    return np.asarray(found).astype(np.int32)
+
+
+def check_token(store: TokenStore, what: str, token: int | None) -> None:
     """Checks a special token that rows are given; None is none.
 
     Raises:
@@ -224,7 +185,7 @@ def check_token(store: StoredTokens, what: str, token: int | None) -> None:
         )
 
 
-def special_token(store: StoredTokens, purpose: str) -> int:
+def special_token(store: TokenStore, purpose: str) -> int:
     """Looks up a special token that rows cannot be made without.
 
     Raises:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64, UInt64
 
 
 @functools.lru_cache(maxsize=256)
@@ -42,3 +42,15 @@ def permutation(seed: int, name: str, count: int, first: int = 0) -> Int64[np.nd
     """
     draws = _bits(seed, name, first, 0).random_raw(count)
     return np.argsort(draws, kind="stable").astype(np.int64)
+
+
+def draws(
+    seed: int, name: str, count: int, first: int, seconds: Int64[np.ndarray, " b"]
+) -> UInt64[np.ndarray, "b count"]:
+    """Takes the first 64-bit numbers of many streams: row i is that of ``(first, seconds[i])``."""
+    return np.stack([_bits(seed, name, first, int(i)).random_raw(count) for i in seconds])
+
+
+def uniform(bits: UInt64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+    """Makes numbers from 0 up to but not including 1 of 64-bit draws."""
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
