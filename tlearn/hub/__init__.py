@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tlearn.hub.foreign_folder import export_folder as export_folder
     from tlearn.hub.forward_export import export_forward as export_forward
     from tlearn.hub.forward_load import load_exported as load_exported
+    from tlearn.hub.joint import discriminator as discriminator
+    from tlearn.hub.joint import generator as generator
     from tlearn.hub.loader import load as load
     from tlearn.hub.model_folder import read_run as read_run
     from tlearn.hub.model_folder import save_model as save_model
@@ -34,10 +36,12 @@ __getattr__, __dir__ = lazy(
         "RawFile": "raw",
         "Report": "report",
         "Source": "source",
+        "discriminator": "joint",
         "export_folder": "foreign_folder",
         "export_forward": "forward_export",
         "export_torch_names": "export",
         "export_word2vec": "vectors_source",
+        "generator": "joint",
         "load": "loader",
         "load_exported": "forward_load",
         "read_npz": "npz_file",

@@ -18,6 +18,7 @@ from tlearn.hub.image_facts import (
     facts_from_preprocessor,
     preprocessor_from_facts,
 )
+from tlearn.hub.joint import JOINT, discriminator
 from tlearn.hub.mapping import Table, expand, invert, lazily
 from tlearn.hub.model_card import Training, model_card
 from tlearn.hub.model_folder import read_run
@@ -64,7 +65,8 @@ def export_folder(
     The folder gets config.json, model.safetensors, the tokenizer and preprocessor files and a
     README.md, whole or not at all. ``load("hf:FOLDER")`` gives the same arrays, body, head, label
     names and facts back; settings that only matter in training may come back as the foreign
-    class's own.
+    class's own. Of a model trained to find replaced tokens it is the discriminator that is written;
+    `tlearn.hub.generator` takes the other part out.
 
     Args:
         source: The model, or the folder of a run that has one.
@@ -81,6 +83,8 @@ def export_folder(
     """
     if not isinstance(source, Source):
         source = read_run(str(source).removeprefix("run:"))
+    if source.head is not None and source.head.get("family") == JOINT:
+        source = discriminator(source)
     target = Path(folder).expanduser()
     refuse_taken(target)
     model = as_foreign(source, format)

@@ -111,16 +111,24 @@ def check_shapes(
 def shape_problems(
     checked: Checked, params: Mapping[str, Any], collections: Mapping[str, Any]
 ) -> list[str]:
-    """Lists every missing, unknown and misshapen array."""
+    """Lists every missing, unknown and misshapen array.
+
+    Raises:
+        HubError: If the head reads what the body has not.
+    """
     import jax
 
-    from tlearn.model import Model, shapes
+    from tlearn.model import shapes
     from tlearn.params import flatten
+    from tlearn.replaced import joined
 
     body, head = checked.body_module, checked.head_module
     inputs = example_inputs(body, checked.body)
     if head is not None:
-        expected_params, expected_collections = shapes(Model(body=body, head=head), *inputs)
+        try:
+            expected_params, expected_collections = shapes(joined(body, head), *inputs)
+        except ValueError as error:
+            raise HubError(f"the head does not fit the body: {error}") from error
     else:
         drawn = jax.eval_shape(
             lambda key, *x: body.init(key, *x, train=False), jax.random.key(0), *inputs
