@@ -75,7 +75,7 @@ class ReplacedTokenModel(Model):
         del carry
         tokens, segments, types = inputs
         if places is None:
-            places = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+            places = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
         if self.is_initializing():
             # The generator reads parameters of the body, which must be there before.
             self.body(tokens, segments, types, train=False)

@@ -31,7 +31,7 @@ def sampled(key: Array, logits: Float[Array, "b m v"]) -> Int[Array, "b m"]:
     totals = jnp.sum(weights.reshape(*weights.shape[:2], blocks, _BLOCK), axis=-1)
     uniform = jax.random.uniform(key, (2, *logits.shape[:2]))
     block = _drawn(uniform[0], totals)
-    words = block[..., None] * _BLOCK + jnp.arange(_BLOCK)
+    words = block[..., None] * _BLOCK + jnp.arange(_BLOCK)[None, None]
     inside = jnp.take_along_axis(logits, jnp.minimum(words, vocabulary - 1), axis=-1)
     inside = jnp.where(words < vocabulary, jnp.exp(inside - top), 0.0)
     return block * _BLOCK + _drawn(uniform[1], inside)
