@@ -26,6 +26,7 @@ from tlearn.data.mixing import Mixup as Mixup
 from tlearn.data.mixing import mix_batch as mix_batch
 from tlearn.data.opening import open_dataset as open_dataset
 from tlearn.data.opening import open_splits as open_splits
+from tlearn.data.packed_batches import PackedBatches as PackedBatches
 from tlearn.data.pipeline import Pipeline as Pipeline
 from tlearn.data.pipeline import eval_pipeline as eval_pipeline
 from tlearn.data.pipeline import train_pipeline as train_pipeline
