@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -28,6 +28,19 @@ class Options:
     """A published recipe to start from (`tlearn presets` lists them); other options win."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress on the screen."""
+
+
+T = TypeVar("T", bound=Options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted(Options):
+    """The run, and the device it is counted for."""
+
+    flops: float = 0.0
+    """Peak of a device in FLOPs a second, as in 1e14, to tell its hours; 0 tells none."""
+    used: float = 0.4
+    """Share of that peak that a training reaches."""
 
 
 def pretrain(args: Sequence[str]) -> int:
@@ -61,28 +74,37 @@ def presets(args: Sequence[str]) -> int:
 
 
 def explain(args: Sequence[str]) -> int:
-    """Prints the plan of a run and what its step would cost, compiling nothing."""
-    options = _options(
-        args, "explain", "Print what every parameter would do and cost; nothing is compiled."
+    """Prints the plan of a run and what it would cost, compiling nothing.
+
+    Data that is not here can be planned with: ``--data planned:EXAMPLESxCLASSES``, or
+    ``planned:TOKENS`` of a corpus. A preset says how much its paper had.
+    """
+    about = (
+        "Print what every parameter would do and what a run would cost; nothing is compiled. "
+        "--data planned:EXAMPLESxCLASSES (or planned:TOKENS) counts without the data."
     )
+    options = _options(args, "explain", about, Counted())
     from tlearn.runs.explain import explain as explain_run
 
-    sys.stdout.write(explain_run(options.run) + "\n")
+    sys.stdout.write(explain_run(options.run, rate=options.flops, used=options.used) + "\n")
     return 0
 
 
-def _options(args: Sequence[str], verb: str, about: str) -> Options:
+def _options(args: Sequence[str], verb: str, about: str, default: T = Options()) -> T:
     """Reads the options over what `--resume` or `--preset` already decides."""
-    default = Options()
     resumed, preset = _value(args, "--resume"), _value(args, "--preset")
     if resumed:
         default = dataclasses.replace(default, run=_stored(Path(resumed)))
     elif preset:
-        from tlearn.runs.presets import apply_preset
+        from tlearn.runs.presets import PRESETS, apply_preset
 
         base = dataclasses.replace(default.run, source=_value(args, "--source"))
-        default = dataclasses.replace(default, run=apply_preset(base, preset))
-    options = read(Options, args, verb=verb, about=about, default=default)
+        run = apply_preset(base, preset)
+        if isinstance(default, Counted) and PRESETS[preset].planned:
+            planned = f"planned:{PRESETS[preset].planned}"
+            run = dataclasses.replace(run, data=dataclasses.replace(run.data, data=planned))
+        default = dataclasses.replace(default, run=run)
+    options = read(type(default), args, verb=verb, about=about, default=default)
     if not options.run.data.data:
         raise Refused(
             f"{verb} needs --data: a folder or file, or digits, mnist:DIR, tfds:NAME, ..."

@@ -13,6 +13,7 @@ from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.folder import folder_splits
 from tlearn.data.idx import idx_splits
 from tlearn.data.paths_table import csv_splits
+from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import parse_split, select_split
 from tlearn.data.tfds_dataset import tfds_splits
 
@@ -70,6 +71,8 @@ def open_splits(
     Raises:
         DataError: As `open_dataset`; a ``split`` that cannot be read is found before any file is.
     """
+    if is_planned(spec):
+        refuse_planned(spec)
     if split is not None:
         parse_split(split)
     text = str(spec)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tlearn.data.dataset import Examples
+from tlearn.data.embedded_task import embedded_splits
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.glue import GlueTask, glue_task, need_glue_task
+from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import parse_split, select_split
 from tlearn.data.text_columns import Columns
 from tlearn.data.text_dataset import joined_texts
@@ -23,8 +25,9 @@ _FORMS = """\
   jsonl:FILE    an object a line, or a list of objects
   text:DIR      a folder of such files called train, dev (or validation) and test
   glue:DIR      the same in the layout of a GLUE task, which names the folder (CoLA, SST-2, ...)
-  tfds:NAME     a prepared TFDS dataset, as in tfds:glue/sst2 or tfds:imdb_reviews"""
-_KINDS = ("tsv", "csv", "jsonl", "text", "glue", "tfds")
+  tfds:NAME     a prepared TFDS dataset, as in tfds:glue/sst2 or tfds:imdb_reviews
+  embedded:A,B  which of these modules a function's description comes from; embedded:scipy"""
+_KINDS = ("tsv", "csv", "jsonl", "text", "glue", "tfds", "embedded")
 _SPLIT = re.compile(
     r"(?:.*[-_.])?(?P<split>(?:train|dev|val|valid|validation|test)(?:[-_](?:mis)?matched)?)", re.I
 )
@@ -64,7 +67,7 @@ def open_texts(
 
     Args:
         spec: ``tsv:FILE``, ``csv:FILE``, ``jsonl:FILE``, ``text:DIR``, ``glue:DIR``, ``tfds:NAME``,
-            or the path of a file or folder.
+            ``embedded:MODULE,MODULE``, or the path of a file or folder.
         split: A split expression such as ``train[:10%]``. May be left out where there is one split.
         options: Columns and kinds.
 
@@ -83,6 +86,8 @@ def text_splits(
     Raises:
         DataError: As `open_texts`; a ``split`` that cannot be read is found before any file is.
     """
+    if is_planned(spec):
+        refuse_planned(spec)
     if split is not None:
         parse_split(split)
     asked = options or TextOptions()
@@ -103,6 +108,8 @@ def text_splits(
         return tfds_text_splits(
             where, asked.columns, labels=asked.labels, data_dir=asked.data_dir or None
         )
+    if kind == "embedded":
+        return embedded_splits(where)
     path = Path(where).expanduser()
     if kind in ("tsv", "csv", "jsonl"):
         return {"all": _reader(path, asked, kind, path.name, None)}

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from tlearn import heads, hub
+from tlearn.data.planned import is_planned
 from tlearn.hub.descent import descent
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
@@ -26,6 +27,7 @@ from tlearn.runs.parts import (
     make_strategy,
     training_steps,
 )
+from tlearn.runs.planned import planned_task
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream
@@ -114,7 +116,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     """
     _check_devices(config)
     source = load_source(config, read=draw)
-    task = make_task(config, source)
+    counted = is_planned(config.data.data) and not draw
+    task = planned_task(config, source) if counted else make_task(config, source)
     say(str(task))
     model = make_model(config, task, source)
     seed = jax.random.key(config.train.seed)

@@ -143,7 +143,7 @@ def _texts(config: RunConfig, source: hub.Source | None) -> Task:
         body = bodies.build(dict(source.body)) if source else new_body(config, new)
         facts = TextFacts(
             vocab_size=body.vocab_size,
-            max_length=_positions(body),
+            max_length=positions(body),
             pad=tokenizer.token("pad"),
             special=tokenizer.special,
             pair_types=getattr(body, "types", 0) > 1,
@@ -177,7 +177,7 @@ def text_options(data: DataConfig) -> TextOptions:
     )
 
 
-def _positions(body: Any) -> int | None:
+def positions(body: Any) -> int | None:
     """Longest text a body can take; None if it has no table of positions."""
     table = getattr(body, "positions", None)
     return None if table is None else table - getattr(body, "position_offset", 0)

@@ -1,7 +1,6 @@
 """What a run would do and cost, from shapes alone."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +8,23 @@ import jax.numpy as jnp
 from tlearn.model import shapes
 from tlearn.runs.build import Built, build
 from tlearn.runs.config import RunConfig
+from tlearn.runs.costs import USED, costs, optimizer_bytes
+from tlearn.runs.flops import count_flops
 from tlearn.train.state import SourceWeights, State, init
 from tlearn.train.step import Recipe, make_step
 from tlearn.transfer.plan import Plan, plan
 from tlearn.transfer.strategy import Strategy
 
 
-def explain(config: RunConfig) -> str:
+def explain(config: RunConfig, *, rate: float = 0.0, used: float = USED) -> str:
     """Describes a run: data, plan of every stage, FLOPs and bytes against full fine-tuning.
 
     FLOPs are XLA's own count of the traced step; nothing is drawn, compiled or trained.
+
+    Args:
+        config: The run; its data may be planned (`tlearn.data.planned`).
+        rate: Peak of a device in FLOPs a second, to tell its hours; 0 tells none.
+        used: Share of the peak that is reached.
 
     Raises:
         ValueError: As starting the run would, for anything that does not fit.
@@ -30,12 +36,19 @@ def explain(config: RunConfig) -> str:
     everything = plan(params, Strategy(), layers=layers, fresh=built.fresh)
     plain = dataclasses.replace(built.program.recipe, function_pull=None)
     whole = step_flops(built, everything, plain, SourceWeights())
+    recipe = built.program.recipe
+    found = costs(built, lambda rows: step_flops(built, rows, recipe, built.source))
     staged = len(built.plans) > 1
     line = built.program.timeline
     parts = list(said)
-    for number, rows in enumerate(built.plans):
+    for number, (rows, flops) in enumerate(zip(built.plans, found.step_flops, strict=True)):
         title = f"stage {number}, from step {line.starts[number]}" if staged else "plan"
-        parts.append(f"{title}: {rows.summary()}\n{_cost(built, rows, whole)}")
+        kept = optimizer_bytes(recipe.optimizer, rows) / 2**20
+        parts.append(
+            f"{title}: {rows.summary()}\na step of {config.train.batch_size}: "
+            f"{flops / 1e9:.4g} GFLOP, {flops / whole:.0%} of full fine-tuning; optimizer "
+            f"{kept:.3g} MiB"
+        )
     last = f"the last stage ({len(built.plans) - 1}), parameter by parameter\n" if staged else ""
     parts.append(f"{last}{built.plans[-1]}")
     parts.append(
@@ -43,21 +56,18 @@ def explain(config: RunConfig) -> str:
         f"{line.steps / line.steps_per_epoch:.3g} epochs, "
         f"{line.steps // config.train.accumulate} updates"
     )
+    hours = ""
+    if rate:
+        hours = (
+            f"\nhours of a device: {found.hours(rate, used):,.4g} at {rate:g} FLOP/s, of which "
+            f"{used:.0%} is used"
+        )
+    parts.append(f"{found}{hours}")
     return "\n\n".join(parts)
 
 
-def _cost(built: Built, rows: Plan, whole: float) -> str:
-    recipe = built.program.recipe
-    flops = step_flops(built, rows, recipe, built.source)
-    optimizer = rows.totals(recipe.optimizer.slots)["optimizer_bytes"]
-    return (
-        f"a step of {built.config.train.batch_size}: {flops / 1e9:.4g} GFLOP, "
-        f"{flops / whole:.0%} of full fine-tuning; optimizer {optimizer / 2**20:.3g} MiB"
-    )
-
-
 def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) -> float:
-    """FLOPs of one step under a plan, as XLA counts them before compiling."""
+    """FLOPs of one step under a plan; see `count_flops`."""
     params, collections = shapes(built.model, *built.inputs)
     size = built.config.train.batch_size
 
@@ -79,6 +89,4 @@ def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) 
         for name, one in built.task.example.items()
     }
     step = make_step(built.model, rows, built.task.objective, recipe)
-    lowered = jax.jit(step).lower(jax.eval_shape(begin), batch, source)
-    analysis: Any = lowered.cost_analysis()
-    return float((analysis or {}).get("flops", float("nan")))
+    return count_flops(step, jax.eval_shape(begin), batch, source)
