@@ -4,60 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_decoders import FAMILIES, drawn, texts
 
-from tlearn import Model, bodies, heads, initialise
+from tlearn import Model, bodies, heads
 from tlearn.generation import greedy
 from tlearn.params import unflatten
 
-GPT = {
-    "family": "gpt",
-    "vocab_size": 30,
-    "width": 16,
-    "depth": 1,
-    "heads": 2,
-    "feed_forward": 24,
-    "positions": 16,
-    # Large enough that the likeliest token stands out and changes.
-    "init_std": 0.5,
-}
-T5 = {
-    "family": "t5",
-    "vocab_size": 30,
-    "width": 16,
-    "depth": 1,
-    "decoder_depth": 1,
-    "heads": 2,
-    "head_size": 8,
-    "feed_forward": 24,
-    "start_token": 1,
-    "init_factor": 1.0,
-}
 STEPS = 5
 
 
 @pytest.fixture(scope="module")
 def gpt():
-    return drawn(GPT)
-
-
-def drawn(config):
-    body = bodies.build(config)
-    model = Model(
-        body=body, head=heads.build({"family": "causal_lm", "tied": False, "init_std": 1.0})
-    )
-    given = [jax.ShapeDtypeStruct((1, 4), jnp.int32) for _ in body.inputs]
-    return model, initialise(model, jax.random.key(3), *given)[0]
-
-
-def texts(lengths=(4, 2, 3), side="left"):
-    tokens = np.asarray(jax.random.randint(jax.random.key(9), (len(lengths), 4), 2, 30), np.int32)
-    places = np.arange(4)[None] if side == "right" else np.arange(4)[None, ::-1]
-    segments = (places < np.array(lengths)[:, None]).astype(np.int32)
-    # The same texts on either side.
-    rows = np.zeros_like(tokens)
-    for row, (real, length) in enumerate(zip(segments > 0, lengths, strict=True)):
-        rows[row, real] = tokens[row, :length]
-    return rows, segments
+    return drawn("gpt")
 
 
 def one_by_one(model, params, *given):
@@ -109,7 +67,7 @@ def test_one_step_reads_nothing_back(gpt):
 
 
 def test_an_encoder_decoder_starts_from_its_start_token():
-    model, params = drawn(T5)
+    model, params = drawn("t5")
     tokens, segments = texts()
     found = greedy(model, params, tokens, segments, steps=STEPS)
     target = np.zeros((len(tokens), 1 + STEPS), np.int32)
@@ -127,7 +85,10 @@ def test_what_cannot_generate_is_refused_all_at_once(gpt):
         greedy(model, params, tokens, segments * 2, steps=0)
     with pytest.raises(ValueError, match=r"4 tokens .* 14 steps need 17 .* at most 13 steps"):
         greedy(model, params, tokens, segments, steps=14)
-    encoder = bodies.build(T5 | {"decoder_depth": 0})
+    encoder = bodies.build(FAMILIES["t5"] | {"decoder_depth": 0})
     wrong = Model(body=encoder, head=heads.create("linear", classes=2))
     with pytest.raises(ValueError, match=r"T5 decodes nothing.*'linear' scores no next tokens"):
         greedy(wrong, params, tokens, segments, steps=1)
+    segments[1] = 0
+    with pytest.raises(ValueError, match=r"ends \[30\] are outside.*rows \[1\] have no tokens"):
+        greedy(model, params, tokens, segments, steps=1, ends=(3, 30))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
@@ -34,12 +34,12 @@ class Options:
         beams: Texts that a beam search carries on at a time.
         length_penalty: A text's score is the sum of its tokens' log-probabilities over their number
             to this power: above 0 favours long texts (after Wu et al. 2016, §7).
-        early_stopping: When a beam search leaves a row alone: True as soon as ``beams`` texts have
-            ended; False once the best of the others, were it to end now, is behind them all; never
-            once it could not catch up even at the greatest length.
+        early_stopping: As in transformers, when a beam search leaves a row alone: True as soon as
+            ``beams`` texts have ended; False once the best of the others, were it to end now, is
+            behind them all; ``never`` once it could not catch up even at the greatest length.
     """
 
-    method: Literal["greedy", "sample", "beam"] = "greedy"
+    method: str = "greedy"
     steps: int = 50
     ends: tuple[int, ...] = ()
     pad: int = 0
@@ -52,7 +52,7 @@ class Options:
     top_p: float = 1.0
     beams: int = 4
     length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
+    early_stopping: bool | str = False
 
     def problems(self) -> list[str]:
         """Everything about the values that makes no sense, a sentence each."""

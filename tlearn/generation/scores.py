@@ -133,8 +133,9 @@ def allowed(
     count = jnp.where(top_k > 0, top_k, logits.shape[-1])
     among = keys >= _least(keys, jnp.ones_like(logits, jnp.int32), count)
     weights = jax.nn.softmax(jnp.where(among, logits, -jnp.inf), axis=-1)
-    # A sum of rounded numbers may not reach 1; then all are in.
-    return among & (keys >= _least(keys, weights, top_p))
+    nucleus = keys >= _least(keys, weights, top_p)
+    # A sum of rounded numbers may reach 1 before the last token.
+    return among & (nucleus | (top_p >= 1))
 
 
 def draw(distribution: Float[Array, "r v"], uniform: Float[Array, " r"]) -> Int[Array, " r"]:
