@@ -11,7 +11,7 @@ import numpy as np
 
 from tlearn.model import Model
 from tlearn.train.state import SourceWeights, State, restage
-from tlearn.train.step import Objective, Recipe, Step, compile_step, make_step
+from tlearn.train.step import COUNTED, Objective, Recipe, Step, compile_step, make_step
 from tlearn.transfer.plan import Plan
 
 
@@ -220,14 +220,19 @@ def fit(
 
 
 def _event(step: int, update: int, stage: int, line: Timeline, sums: Mapping[str, float]) -> Event:
-    count = max(sums["count"], 1.0)
     still = {name: sums[name] for name in Window.STILL}
-    means = {
-        name: value / count
-        for name, value in sums.items()
-        if name not in Window.STILL and name != "count"
-    }
+    means = means_of({name: value for name, value in sums.items() if name not in still})
     return Event(step, update, step / line.steps_per_epoch, stage, means | still)
+
+
+def means_of(sums: Mapping[str, float]) -> dict[str, float]:
+    """Divides sums by ``count``, or by the count of their own that stands beside them."""
+    count = sums["count"]
+    return {
+        name: value / max(sums.get(name + COUNTED, count), 1.0)
+        for name, value in sums.items()
+        if name != "count" and not name.endswith(COUNTED)
+    }
 
 
 def explain_non_finite(step: int, batch: Mapping[str, np.ndarray]) -> str:

@@ -36,6 +36,7 @@ class State:
         gathered: Gradient sum and count since the last update, when accumulating.
         ema: Averaged trainable weights, when asked for.
         key: Root of the random streams.
+        carry: What a recurrent body hands from a batch to the next; None for other bodies.
         sound: False from the first non-finite loss on; such a state no longer changes.
     """
 
@@ -51,6 +52,7 @@ class State:
     ema: PyTree
     key: Leaf
     sound: Leaf
+    carry: PyTree = None
 
     @property
     def params(self) -> FlatParams:
@@ -87,6 +89,7 @@ def init(
     ema: bool = False,
     frozen_dtype: Any = None,
     function_pull: FunctionPull | None = None,
+    carry: PyTree = None,
 ) -> State:
     """Builds the state at step 0 from a plan and initial parameters.
 
@@ -101,6 +104,7 @@ def init(
         ema: Whether to keep averaged weights.
         frozen_dtype: Dtype of frozen parameters; None keeps float32.
         function_pull: The recipe's pull in function space, if it has one.
+        carry: A recurrent body's state at a beginning, one row a row of a batch.
 
     Raises:
         ValueError: If ``total`` is below 1.
@@ -127,6 +131,7 @@ def init(
         ema={p: jnp.array(v, copy=True) for p, v in trainable.items()} if ema else None,
         key=key,
         sound=jnp.ones((), bool),
+        carry=jax.tree.map(lambda value: jnp.array(value, copy=True), carry),
     )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,6 +24,8 @@ from tlearn.transfer.pull import Pull
 Objective = Callable[[Array, Mapping[str, Array]], Sums]
 Batch = Mapping[str, Array]
 Step = Callable[[State, Batch, SourceWeights], tuple[State, dict[str, Array]]]
+COUNTED = "/count"
+"""Behind a metric's name in a log: what the metric is a mean over, where not over examples."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,14 +72,15 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
     def step(state: State, batch: Batch, source: SourceWeights) -> tuple[State, dict[str, Array]]:
         key = stream(state.key, "train", state.step)
 
-        def total_loss(trainable: FlatParams) -> tuple[Array, tuple[Sums, FlatParams, Array]]:
-            sums, collections, extra = _forward(
+        def total_loss(trainable: FlatParams) -> tuple[Array, tuple[Sums, _Handed, Array]]:
+            sums, handed, extra = _forward(
                 model, objective, recipe, state, trainable, batch, source, train, key
             )
-            return sums.loss + extra, (sums, collections, extra)
+            return sums.loss + extra, (sums, handed, extra)
 
-        gradients, (sums, collections, extra) = jax.grad(total_loss, has_aux=True)(state.trainable)
+        gradients, (sums, handed, extra) = jax.grad(total_loss, has_aux=True)(state.trainable)
         log = {"loss": sums.loss, "count": sums.count, **sums.metrics}
+        log |= {name + COUNTED: value for name, value in sums.counts.items()}
         if recipe.function_pull is not None:
             log["function_pull"] = extra
         count = sums.count
@@ -95,7 +98,7 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
             waiting = dataclasses.replace(state, gathered={"gradients": gradients, "count": count})
             new = _choose(due, new, waiting)
         log |= report | {"updated": due}
-        new = dataclasses.replace(new, step=state.step + 1, collections=collections)
+        new = dataclasses.replace(new, step=state.step + 1, **handed._asdict())
         spoiled = dataclasses.replace(state, sound=jnp.zeros((), bool))
         return _choose(report["finite"], new, spoiled), log
 
@@ -114,6 +117,33 @@ def inputs(model: Model, batch: Mapping[str, Any]) -> list[Any]:
     return [batch[name] for name in model.body.inputs]
 
 
+def reading(batch: Mapping[str, Any], carry: Any) -> dict[str, Any]:
+    """What a model is told beside its inputs: where targets are, and what rows go on from.
+
+    Args:
+        batch: ``places`` [b m], if few tokens are predicted; ``continues`` [b], 0 for rows that
+            begin anew, with a carry.
+        carry: What the body handed on from the batch before; None for bodies without.
+    """
+    told = {"places": batch["places"]} if "places" in batch else {}
+    if carry is None:
+        return told
+    going = batch["continues"]
+
+    def begun(value: Array) -> Array:
+        rows = going.reshape(-1, *(1,) * (value.ndim - 1))
+        return jnp.where(rows > 0, value, jnp.zeros((), value.dtype))
+
+    return told | {"carry": jax.lax.stop_gradient(jax.tree.map(begun, carry))}
+
+
+class _Handed(NamedTuple):
+    """What a step hands to the next beside the weights."""
+
+    collections: FlatParams
+    carry: Any
+
+
 def _forward(
     model: Model,
     objective: Objective,
@@ -124,15 +154,15 @@ def _forward(
     source: SourceWeights,
     train: frozenset[str],
     key: Array,
-) -> tuple[Sums, FlatParams, Array]:
-    """Loss sums, new statistics, and the pull in function space as a further loss sum.
+) -> tuple[Sums, _Handed, Array]:
+    """Loss sums, new statistics and carry, and the pull in function space as a further loss sum.
 
     Raises:
         ValueError: If a pull in function space lacks source weights: the moving ones would stand
             in for them.
     """
     params = merge(trainable, state.frozen)
-    rngs = {"dropout": stream(key, "dropout")}
+    rngs = {name: stream(key, name) for name in ("dropout", "sample")}
     (features, logits), updated = model.apply(
         variables(params, state.collections),
         *inputs(model, batch),
@@ -140,11 +170,13 @@ def _forward(
         rngs=rngs,
         mutable=["batch_stats"],
         method="both",
+        **reading(batch, state.carry),
     )
-    collections = flatten(updated["batch_stats"]) if state.collections else {}
+    carry = None if state.carry is None else jax.lax.stop_gradient(features.carry)
+    handed = _Handed(flatten(updated["batch_stats"]) if state.collections else {}, carry)
     sums = objective(logits, batch)
     if recipe.function_pull is None:
-        return sums, collections, jnp.zeros(())
+        return sums, handed, jnp.zeros(())
     if "function_pull" not in state.numbers:
         raise ValueError(
             "the state has no strength for the recipe's pull in function space: make it with "
@@ -174,7 +206,7 @@ def _forward(
         source.head,
         state.numbers["function_pull"],
     )
-    return sums, collections, extra
+    return sums, handed, extra
 
 
 def _pulled(plan: Plan, source: SourceWeights, recipe: Recipe) -> tuple[str, ...]:
