@@ -5,6 +5,7 @@ import dataclasses
 from tlearn.data.errors import DataError, listing
 from tlearn.data.mixing import CutMix, Mix, Mixup
 from tlearn.data.pipeline import Floats, Pipeline, eval_pipeline, train_pipeline
+from tlearn.data.transforms import make_floats
 
 SMALL = 64
 """Pixels of a side up to which pictures are shifted (He et al. 2016, section 4.2) rather than cut
@@ -34,16 +35,26 @@ class Augmentation:
     """
 
     kind: str = "none"
-    window: float = 0.0
-    jitter: float = 0.0
-    magnitude: float = 9.0
-    spread: float = 0.0
-    erase: float = 0.0
+    window: float | int = 0.0
+    jitter: float | int = 0.0
+    magnitude: float | int = 9.0
+    spread: float | int = 0.0
+    erase: float | int = 0.0
     mix: str = "none"
-    mixup_alpha: float = 0.2
-    cutmix_alpha: float = 1.0
+    mixup_alpha: float | int = 0.2
+    cutmix_alpha: float | int = 1.0
 
     def __post_init__(self) -> None:
+        make_floats(
+            self,
+            "window",
+            "jitter",
+            "magnitude",
+            "spread",
+            "erase",
+            "mixup_alpha",
+            "cutmix_alpha",
+        )
         problems = []
         for name, known in (
             ("kind", ("none", "flip", "crop", "randaugment")),
@@ -77,7 +88,7 @@ class Augmentation:
         std: Floats,
         size: int,
         channels: int,
-        crop: float,
+        crop: float | int,
         interpolation: str,
     ) -> Pipeline:
         """Builds what is done to one training picture; see `tlearn.data.train_pipeline`.

@@ -51,7 +51,7 @@ class Costs:
     step_flops: tuple[float, ...]
     flops: float
 
-    def hours(self, rate: float, used: float = USED) -> float:
+    def hours(self, rate: float | int, used: float | int = USED) -> float:
         """Hours of one device.
 
         Args:
@@ -139,6 +139,6 @@ def _size(value: Any) -> int:
     return math.prod(value.shape) * jnp.dtype(value.dtype).itemsize
 
 
-def _bytes(number: float) -> str:
+def _bytes(number: int) -> str:
     step = min(int(math.log(max(number, 1), 1024)), 3)
     return f"{number / 1024**step:,.4g} {('B', 'KiB', 'MiB', 'GiB')[step]}"

@@ -16,7 +16,7 @@ from tlearn.transfer.plan import Plan, plan
 from tlearn.transfer.strategy import Strategy
 
 
-def explain(config: RunConfig, *, rate: float = 0.0, used: float = USED) -> str:
+def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = USED) -> str:
     """Describes a run: data, plan of every stage, FLOPs and bytes against full fine-tuning.
 
     FLOPs are XLA's own count of the traced step; nothing is drawn, compiled or trained.

@@ -33,7 +33,7 @@ class Framing:
     """
 
     size: int = 0
-    crop: float = 0.0
+    crop: float | int = 0.0
     interpolation: str = ""
     pixels: str = "auto"
     channels: str = "strict"
