@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -58,7 +58,8 @@ class FileCorpus:
             DataError: If there is no such file or folder, or the folder holds no such files.
         """
         self.path, self.form = Path(path).expanduser(), form
-        self.text_field, self.errors = text_field, errors
+        self.text_field = text_field
+        self.errors: Errors = errors
         # With its folder: many corpora have a train.txt.
         self.name = "/".join(self.path.resolve().parts[-2:]).lstrip("/")
         problems = []
@@ -144,7 +145,7 @@ def _open(file: Path) -> IO[bytes]:
     return file.open("rb")
 
 
-def _lines(corpus: FileCorpus, file: Path) -> Iterator[tuple[int, str]]:
+def read_lines(file: Path, errors: Errors = "strict") -> Iterator[tuple[int, str]]:
     """Reads the lines of a file with their numbers from 1, ends of lines taken off.
 
     Raises:
@@ -158,7 +159,7 @@ def _lines(corpus: FileCorpus, file: Path) -> Iterator[tuple[int, str]]:
                     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
                         raise DataError(f"{file}: is UTF-16; store it as UTF-8")
                     raw = raw.removeprefix(_BOM)
-                line = _decoded(raw, corpus.errors)
+                line = _decoded(raw, errors)
                 if line is None:
                     raise _bad_bytes(file, number, raw, handle)
                 yield number, line
@@ -212,11 +213,11 @@ def _reason(raw: bytes) -> str:
 
 
 def _whole(corpus: FileCorpus, file: Path, name: str) -> Iterator[Document]:
-    yield Document("\n".join(line for _, line in _lines(corpus, file)).strip(), name)
+    yield Document("\n".join(line for _, line in read_lines(file, corpus.errors)).strip(), name)
 
 
 def _each_line(corpus: FileCorpus, file: Path, name: str) -> Iterator[Document]:
-    for number, line in _lines(corpus, file):
+    for number, line in read_lines(file, corpus.errors):
         # A blank line says nothing; it is no document without text.
         if text := line.strip():
             yield Document(text, f"{name}:{number}")
@@ -227,7 +228,7 @@ def _between(
 ) -> Iterator[Document]:
     """Documents of many lines; a new one begins where a line says so."""
     begin, held = 1, []
-    for number, line in _lines(corpus, file):
+    for number, line in read_lines(file, corpus.errors):
         if begins(line) and held:
             yield Document("\n".join(held), f"{name}:{begin}")
             held = []
@@ -252,7 +253,7 @@ def is_heading(line: str) -> bool:
 
 
 def _objects(corpus: FileCorpus, file: Path, name: str) -> Iterator[Document]:
-    lines = _lines(corpus, file)
+    lines = read_lines(file, corpus.errors)
     for number, line in lines:
         if not line.strip():
             continue
@@ -308,8 +309,3 @@ _READERS: dict[str, Callable[[FileCorpus, Path, str], Iterator[Document]]] = {
     "jsonl": _objects,
     "wikitext": _articles,
 }
-
-
-def suffixes(names: Sequence[str]) -> set[str]:
-    """The endings of files, ``.gz`` left aside."""
-    return {Path(name.lower().removesuffix(".gz")).suffix for name in names}
