@@ -115,7 +115,7 @@ def test_masks_are_fresh_every_epoch_or_taken_in_turn():
         for a, b in ((0, 2), (1, 3)):
             assert epochs[a][i]["tokens"].tolist() == epochs[b][i]["tokens"].tolist()
     assert any(
-        epochs[0][i]["tokens"].tolist() != epochs[1][i]["tokens"].tolist() for i in fixed.order(0)
+        epochs[0][i]["tokens"].tolist() != epochs[1][i]["tokens"].tolist() for i in fixed.visits(0)
     )
     assert (made(store).random, fixed.random) == (True, True)
     assert not made(store, masking=Masking(fixed=1)).random

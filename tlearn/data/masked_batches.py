@@ -35,8 +35,9 @@ class Masker:
         """Looks up special tokens."""
         self._masking, self._seed = masking, seed
         self._mask = special_token(store, "mask")
-        self._special = np.array(sorted({*store.special.values(), store.pad}), np.int32)
-        self._ordinary = np.setdiff1d(np.arange(store.vocab_size, dtype=np.int32), self._special)
+        self._special = np.zeros(store.vocab_size, bool)
+        self._special[[*store.special.values(), store.pad]] = True
+        self._ordinary = np.flatnonzero(~self._special).astype(np.int32)
         if not len(self._ordinary):
             raise DataError(f"every token of {store.name}'s vocabulary is a special one")
         self._word_starts = None if masking.unit == "token" else store.word_starts
@@ -60,7 +61,7 @@ class Masker:
         bits = draws(self._seed, "masking", self._count, self._masking.copy(epoch), examples)
         return corrupt(
             tokens,
-            np.where(np.isin(tokens, self._special), 0, segments),
+            np.where(self._special[tokens], np.int32(0), segments),
             bits,
             self._masking,
             mask_token=self._mask,

@@ -88,7 +88,7 @@ class RowBatches(abc.ABC):
         """Counts the batches of an epoch, the filled-up one included."""
         return -(-self.examples_per_epoch // self.batch_size)
 
-    def order(self, epoch: int) -> Int64[np.ndarray, " e"]:
+    def visits(self, epoch: int) -> Int64[np.ndarray, " e"]:
         """Lists the rows' numbers in the order in which an epoch visits them."""
         count = self.examples_per_epoch
         return epoch_order(self.seed, epoch, count) if self.shuffle else np.arange(count)
@@ -96,7 +96,7 @@ class RowBatches(abc.ABC):
     def rows(self, step: int) -> Int64[np.ndarray, " b"]:
         """Numbers of a batch's rows within their epoch's, -1 where a row only fills it."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        chosen = self.order(epoch)[position * self.batch_size :][: self.batch_size]
+        chosen = self.visits(epoch)[position * self.batch_size :][: self.batch_size]
         here = block(self.batch_size, self.host_index, self.host_count)
         return np.where(here < len(chosen), chosen[here % len(chosen)], -1).astype(np.int64)
 

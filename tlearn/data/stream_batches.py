@@ -94,7 +94,7 @@ class StreamBatches(RowBatches):
         """Counts the tokens that an epoch predicts."""
         return self._targets
 
-    def order(self, epoch: int) -> Int64[np.ndarray, " e"]:
+    def visits(self, epoch: int) -> Int64[np.ndarray, " e"]:
         """Lists the rows' numbers in the order in which an epoch visits them: as they come."""
         return np.arange(self.examples_per_epoch)
 
