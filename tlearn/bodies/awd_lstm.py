@@ -132,7 +132,7 @@ class AWDLSTM(nn.Module):
         before = self.initial_carry(len(tokens)) if carry is None else carry
         flow = flow_of(segments, self.bptt)
         scale = self.dropout_scale
-        # Time first, as the scans read it.
+        # Features first, then time, then rows, as the scans read it.
         x, table = _Embeddings(
             vocab_size=self.vocab_size,
             width=self.width,
@@ -141,7 +141,7 @@ class AWDLSTM(nn.Module):
             dtype=self.dtype,
             name="embeddings",
         )(tokens.T, trains(train, "embeddings"))
-        layers = {"embeddings": x.swapaxes(0, 1)}
+        layers = {"embeddings": x.T}
         after: list[Carry] = []
         raw = x
         for i, units in enumerate(self._units):
@@ -154,11 +154,11 @@ class AWDLSTM(nn.Module):
                 remat=self.remat,
                 name=name,
             )(x, before[i], flow, trains(train, name))
-            layers[name] = raw.swapaxes(0, 1)
+            layers[name] = raw.T
             after.append(state)
         return Features(
             pooled=self._pooled(layers[f"lstm_{self.depth - 1}"], segments),
-            sequence=x.swapaxes(0, 1),
+            sequence=x.T,
             mask=segments > 0,
             layers=layers,
             table=table,
@@ -217,7 +217,7 @@ class _Embeddings(nn.Module):
     @nn.compact
     def __call__(
         self, tokens: Int[Array, "t b"], train: bool
-    ) -> tuple[Float[Array, "t b d"], Float[Array, "v d"]]:
+    ) -> tuple[Float[Array, "d t b"], Float[Array, "v d"]]:
         table = _Table(self.vocab_size, self.width, name="tokens")()
         x = jnp.take(table, tokens, axis=0, mode="clip")
         if train and self.word_dropout:
@@ -225,7 +225,7 @@ class _Embeddings(nn.Module):
             words = kept(self.make_rng("dropout"), (self.vocab_size, 1), self.word_dropout)
             scaled = words[:, 0] / (1 - self.word_dropout)
             x = x * jnp.take(scaled, tokens, axis=0, mode="clip")[..., None]
-        x = x.astype(self.dtype)
+        x = jnp.moveaxis(x.astype(self.dtype), 2, 0)
         return _Variational(self.dropout, name="dropout")(x, train), table
 
 
@@ -250,12 +250,12 @@ class _Variational(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "t b d"], train: bool) -> Float[Array, "t b d"]:
+    def __call__(self, x: Float[Array, "d t b"], train: bool) -> Float[Array, "d t b"]:
         if not train or self.rate == 0.0:
             return x
-        mask = kept(self.make_rng("dropout"), x.shape[1:], self.rate)
+        mask = kept(self.make_rng("dropout"), (x.shape[2], x.shape[0]), self.rate).T
         scaled = jnp.asarray(1 / (1 - self.rate), x.dtype)
-        return jnp.where(mask[None], x * scaled, jnp.zeros((), x.dtype))
+        return jnp.where(mask[:, None], x * scaled, jnp.zeros((), x.dtype))
 
 
 class _Layer(nn.Module):
@@ -275,13 +275,13 @@ class _Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "t b e"], before: Carry, flow: Flow, train: bool
-    ) -> tuple[Float[Array, "t b u"], Float[Array, "t b u"], Carry]:
+        self, x: Float[Array, "e t b"], before: Carry, flow: Flow, train: bool
+    ) -> tuple[Float[Array, "u t b"], Float[Array, "u t b"], Carry]:
         """Runs over time; returns the output, what is left of it, and the last state."""
         # As the published models start: torch's defaults.
         init = _uniform(self.units**-0.5)
         kernel, bias = Parameters(4 * self.units, kernel_init=init, bias_init=init, name="input")(
-            x.shape[-1]
+            len(x)
         )
         recurrent, _ = Parameters(
             4 * self.units, use_bias=False, kernel_init=init, name="recurrent"

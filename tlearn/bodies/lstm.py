@@ -1,7 +1,9 @@
 """An LSTM over time: everything that need not wait for the recurrence is one product.
 
-Time comes first, as the scan reads it. Shapes: t time, b batch, e width in, u units, g the four
-gates of all units (4u), in the order input, forget, cell, output, as in torch.
+Features come first and rows last: ``gates = kernel · states`` with the few rows of a batch as the
+columns is a product that CPUs run at the speed of large ones, where ``states · kernel`` is a quarter
+slower. Shapes: t time, b batch, e width in, u units, g the four gates of all units (4u), in the
+order input, forget, cell, output, as in torch.
 
 References: Hochreiter and Schmidhuber 1997; Gers et al. 2000 (forget gates).
 """
@@ -68,14 +70,14 @@ def flow_of(segments: Int[Array, "b t"], bptt: int = 0) -> Flow:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
 def lstm(
-    x: Float[Array, "t b e"],
+    x: Float[Array, "e t b"],
     kernel: Float[Array, "e g"],
     bias: Float[Array, " g"],
     recurrent: Float[Array, "u g"],
     start: Carry,
     flow: Flow,
     remat: bool = False,
-) -> tuple[Float[Array, "t b u"], Carry]:
+) -> tuple[Float[Array, "u t b"], Carry]:
     """Runs over time; returns the hidden states and the state after the last token.
 
     The input's share of all gates is one product before the scan. In the backward pass the
@@ -96,22 +98,45 @@ def lstm(
     return outputs, last
 
 
-def _matmul(a: Array, b: Array, dims: tuple[int, int]) -> Array:
-    """A product over one axis of each, summed in float32."""
-    return lax.dot_general(
-        a, b, (((dims[0],), (dims[1],)), ((), ())), preferred_element_type=jnp.float32
-    )
+def _product(a: Array, b: Array, over: tuple[int, int]) -> Array:
+    """Multiplies over one axis of each, summed in float32."""
+    axes = (((over[0],), (over[1],)), ((), ()))
+    return lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
 
 
-def _driven(x: Array, kernel: Array, bias: Array) -> Array:
-    rows = _matmul(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype), (1, 0))
-    return (rows + bias[None].astype(jnp.float32)).reshape(*x.shape[:2], -1)
+def _flat(x: Array) -> Array:
+    """Times and rows as one axis."""
+    return x.reshape(len(x), -1)
 
 
-def _activated(z: Array) -> tuple[Array, Array, Array, Array]:
-    """The gates from their inputs: i, f, g, o."""
-    i, f, g, o = jnp.split(z, 4, axis=-1)
-    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+def _driven(x: Array, kernel: Array) -> Array:
+    """What the inputs add to the gates at all times: [g t b]."""
+    rows = _product(kernel.astype(x.dtype), _flat(x), (0, 0))
+    return rows.reshape(-1, *x.shape[1:])
+
+
+def _activated(z: Array) -> Array:
+    """The gates of their inputs, along the first axis: sigmoids, and tanh for the cell's."""
+    quarter = len(z) // 4
+    # A sigmoid is half a tanh: one function for all rows, none of them copied apart.
+    cell = jnp.arange(len(z)) // quarter == 2
+    half = jnp.where(cell, 1.0, 0.5).reshape(-1, *(1,) * (z.ndim - 1))
+    return jnp.tanh(z * half) * half + (1.0 - half)
+
+
+def _slope(gates: Array) -> Array:
+    """The derivative of `_activated`, from its values."""
+    quarter = len(gates) // 4
+    cell = jnp.arange(len(gates)) // quarter == 2
+    return (1.0 - gates) * (gates + jnp.where(cell, 1.0, 0.0)[:, None])
+
+
+def _at(x: Array, time: Array) -> Array:
+    return lax.dynamic_index_in_dim(x, time, axis=1, keepdims=False)
+
+
+def _put(x: Array, part: Array, time: Array) -> Array:
+    return lax.dynamic_update_index_in_dim(x, part.astype(x.dtype), time, axis=1)
 
 
 def _forward(
@@ -125,27 +150,39 @@ def _forward(
     keep: bool,
 ) -> tuple[Array, Array, Carry, Array | None]:
     """Outputs, cells, the last state, and the gates where they are to be kept."""
-    dtype = x.dtype
-    weights = recurrent.astype(dtype)
+    dtype, (units, width) = x.dtype, recurrent.shape
+    # Transposed once, not at every token.
+    weights = recurrent.astype(dtype).T
+    driven = _driven(x, kernel)
+    empty = (
+        jnp.zeros((units, *x.shape[1:]), dtype),
+        jnp.zeros((units, *x.shape[1:]), jnp.float32),
+        jnp.zeros((width, *x.shape[1:]), jnp.float32) if keep else None,
+    )
 
-    def step(state: Carry, given: tuple[Array, Flow]) -> tuple[Carry, Any]:
-        drive, now = given
-        begins, real = now.begins[:, None], now.real[:, None]
-        hidden, cell = (jnp.where(begins, 0.0, part) for part in state)
-        i, f, g, o = _activated(drive + _matmul(hidden.astype(dtype), weights, (1, 0)))
+    def step(state: Any, now: tuple[Array, Flow]) -> tuple[Any, None]:
+        hidden, cell, (outputs, cells, kept) = state
+        time, what = now
+        begins, real = what.begins[None], what.real[None]
+        hidden, cell = jnp.where(begins, 0.0, hidden), jnp.where(begins, 0.0, cell)
+        z = _product(weights, hidden.astype(dtype), (1, 0)) + _at(driven, time)
+        gates = _activated(z + bias[:, None])
+        i, f, g, o = jnp.split(gates, 4)
         cell = jnp.where(real, f * cell + i * g, cell)
         hidden = jnp.where(real, o * jnp.tanh(cell), hidden)
-        gates = jnp.concatenate([i, f, g, o], -1) if keep else None
-        return Carry(hidden, cell), (hidden.astype(dtype), cell, gates)
+        kept = None if kept is None else _put(kept, gates, time)
+        return (hidden, cell, (_put(outputs, hidden, time), _put(cells, cell, time), kept)), None
 
-    last, (outputs, cells, gates) = lax.scan(step, start, (_driven(x, kernel, bias), flow))
-    return outputs, cells, last, gates
+    first = (start.hidden.T, start.cell.T, empty)
+    times = jnp.arange(x.shape[1])
+    (hidden, cell, (outputs, cells, gates)), _ = lax.scan(step, first, (times, flow))
+    return outputs, cells, Carry(hidden.T, cell.T), gates
 
 
 def _before(states: Array, first: Array, begins: Array) -> Array:
     """The state that each token found."""
-    states = jnp.concatenate([first[None].astype(states.dtype), states[:-1]])
-    return jnp.where(begins[:, :, None], jnp.zeros((), states.dtype), states)
+    states = jnp.concatenate([first.T[:, None].astype(states.dtype), states[:, :-1]], 1)
+    return jnp.where(begins[None], jnp.zeros((), states.dtype), states)
 
 
 def _kept(
@@ -164,47 +201,42 @@ def _kept(
 def _backward(remat: bool, kept: Any, given: tuple[Array, Carry]) -> tuple[Any, ...]:
     x, kernel, bias, recurrent, start, flow, outputs, cells, gates = kept
     d_outputs, d_last = given
-    dtype = x.dtype
-    times, rows, units = outputs.shape
+    dtype, weights = x.dtype, recurrent.astype(x.dtype)
     hidden_before = _before(outputs, start.hidden, flow.begins)
     cell_before = _before(cells, start.cell, flow.begins)
     if remat:
-        found = _matmul(hidden_before.reshape(-1, units), recurrent.astype(dtype), (1, 0))
-        z = _driven(x, kernel, bias) + found.reshape(times, rows, -1)
-        gates = jnp.concatenate(_activated(z), -1)
-    weights = recurrent.astype(dtype)
-    stops = flow.begins | flow.cuts
+        found = _product(weights, _flat(hidden_before), (0, 0))
+        z = _driven(x, kernel) + found.reshape(-1, *x.shape[1:])
+        gates = _activated(z + bias[:, None, None])
 
-    def step(ahead: Carry, at: Any) -> tuple[Carry, Array]:
-        d_output, gate, cell, found, is_real, stop = at
-        real, stop = is_real[:, None], stop[:, None]
-        i, f, g, o = jnp.split(gate, 4, axis=-1)
-        d_hidden = ahead.hidden + d_output.astype(jnp.float32)
+    def step(ahead: Any, now: tuple[Array, Array, Array]) -> tuple[Any, None]:
+        d_hidden, d_cell, d_gates = ahead
+        time, is_real, stop = now
+        real, stop = is_real[None], stop[None]
+        gate = _at(gates, time)
+        i, f, g, o = jnp.split(gate, 4)
+        d_hidden = d_hidden + _at(d_outputs, time).astype(jnp.float32)
         # Padding hands both on as they are.
-        passed = Carry(jnp.where(real, 0.0, d_hidden), jnp.where(real, 0.0, ahead.cell))
-        d_hidden, d_cell = jnp.where(real, d_hidden, 0.0), jnp.where(real, ahead.cell, 0.0)
-        squashed = jnp.tanh(cell)
-        d_cell = d_cell + d_hidden * o * (1 - squashed * squashed)
-        parts = (
-            d_cell * g * i * (1 - i),
-            d_cell * found * f * (1 - f),
-            d_cell * i * (1 - g * g),
-            d_hidden * squashed * o * (1 - o),
-        )
-        d_gates = jnp.concatenate(parts, -1).astype(dtype)
-        d_before = _matmul(d_gates, weights, (1, 1)) + passed.hidden
-        d_cell_before = d_cell * f + passed.cell
-        behind = Carry(jnp.where(stop, 0.0, d_before), jnp.where(stop, 0.0, d_cell_before))
-        return behind, d_gates
+        passed_hidden, passed_cell = (jnp.where(real, 0.0, d) for d in (d_hidden, d_cell))
+        d_hidden, d_cell = (jnp.where(real, d, 0.0) for d in (d_hidden, d_cell))
+        squashed = jnp.tanh(_at(cells, time))
+        d_cell = d_cell + d_hidden * o * (1.0 - squashed * squashed)
+        parts = [d_cell * g, d_cell * _at(cell_before, time), d_cell * i, d_hidden * squashed]
+        d_gate = (jnp.concatenate(parts) * _slope(gate)).astype(dtype)
+        d_hidden = _product(weights, d_gate, (1, 0)) + passed_hidden
+        d_cell = d_cell * f + passed_cell
+        d_hidden, d_cell = (jnp.where(stop, 0.0, d) for d in (d_hidden, d_cell))
+        return (d_hidden, d_cell, _put(d_gates, d_gate, time)), None
 
-    along = (d_outputs, gates, cells, cell_before, flow.real, stops)
-    d_start, d_gates = lax.scan(step, d_last, along, reverse=True)
-    flat = d_gates.reshape(times * rows, -1)
-    d_x = _matmul(flat, kernel.astype(dtype), (1, 1)).reshape(x.shape).astype(dtype)
-    d_kernel = _matmul(x.reshape(times * rows, -1), flat, (0, 0))
-    d_recurrent = _matmul(hidden_before.reshape(times * rows, units), flat, (0, 0))
-    d_bias = flat.astype(jnp.float32).sum(0)
-    return d_x, d_kernel, d_bias, d_recurrent, d_start, None
+    last = (d_last.hidden.T, d_last.cell.T, jnp.zeros(gates.shape, dtype))
+    along = (jnp.arange(x.shape[1]), flow.real, flow.begins | flow.cuts)
+    (d_hidden, d_cell, d_gates), _ = lax.scan(step, last, along, reverse=True)
+    flat = _flat(d_gates)
+    d_x = _product(kernel.astype(dtype), flat, (1, 0)).reshape(x.shape).astype(dtype)
+    d_kernel = _product(_flat(x), flat, (1, 1))
+    d_recurrent = _product(_flat(hidden_before), flat, (1, 1))
+    d_bias = flat.astype(jnp.float32).sum(1)
+    return d_x, d_kernel, d_bias, d_recurrent, Carry(d_hidden.T, d_cell.T), None
 
 
 lstm.defvjp(_kept, _backward)
