@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,9 @@ class Model(nn.Module):
 
     body: nn.Module
     head: nn.Module
+
+    reading: ClassVar[tuple[str, ...]] = ("places",)
+    """What of a batch `both` takes as keywords, where it is there, beside the body's inputs."""
 
     def __call__(self, *inputs: Array, train: bool | frozenset[str] = False, **reading: Any) -> Any:
         """Computes the head's outputs.

@@ -35,7 +35,6 @@ class ReplacedTokenModel(Model):
     """
 
     reading: ClassVar[tuple[str, ...]] = ("places", "targets")
-    """What of a batch `both` takes as keywords beside the body's inputs."""
 
     def __post_init__(self) -> None:
         found = getattr(self.body, "family", None), getattr(self.head, "family", None)

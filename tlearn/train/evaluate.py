@@ -70,7 +70,7 @@ def make_eval_step(model: Model, objective: Objective, kept: Kept | None = None)
             *inputs(model, batch),
             train=False,
             method="both",
-            **reading(batch, carry),
+            **reading(model, batch, carry),
         )
         features, outputs = found
         rows = outputs if kept is None else kept(outputs, batch)

@@ -117,15 +117,16 @@ def inputs(model: Model, batch: Mapping[str, Any]) -> list[Any]:
     return [batch[name] for name in model.body.inputs]
 
 
-def reading(batch: Mapping[str, Any], carry: Any) -> dict[str, Any]:
+def reading(model: Model, batch: Mapping[str, Any], carry: Any) -> dict[str, Any]:
     """What a model is told beside its inputs: where targets are, and what rows go on from.
 
     Args:
+        model: The model; of the batch it is told what its ``reading`` names.
         batch: ``places`` [b m], if few tokens are predicted; ``continues`` [b], 0 for rows that
             begin anew, with a carry.
         carry: What the body handed on from the batch before; None for bodies without.
     """
-    told = {"places": batch["places"]} if "places" in batch else {}
+    told = {name: batch[name] for name in model.reading if name in batch}
     if carry is None:
         return told
     going = batch["continues"]
@@ -170,7 +171,7 @@ def _forward(
         rngs=rngs,
         mutable=["batch_stats"],
         method="both",
-        **reading(batch, state.carry),
+        **reading(model, batch, state.carry),
     )
     carry = None if state.carry is None else jax.lax.stop_gradient(features.carry)
     handed = _Handed(flatten(updated["batch_stats"]) if state.collections else {}, carry)
