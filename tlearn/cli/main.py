@@ -18,8 +18,10 @@ VERBS = {
     "finetune": ("tlearn.cli.train:finetune", "transfer a source to a task, or resume a run"),
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures or texts with a run"),
+    "generate": ("tlearn.cli.generate:generate", "make texts with a run or a source"),
     "extract": ("tlearn.cli.use:extract", "keep a body's features of a data set on disk"),
     "export": ("tlearn.cli.export:export", "write a model for others: transformers, timm, ..."),
+    "tokenizer": ("tlearn.cli.tokenizer:tokenizer", "train a tokenizer on a corpus"),
     "presets": ("tlearn.cli.train:presets", "list published recipes, or compare two"),
     "explain": ("tlearn.cli.train:explain", "print what every parameter would do, and the cost"),
 }

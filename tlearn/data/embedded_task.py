@@ -132,13 +132,14 @@ def embedded_task(
             names,
             ids=[entry.id for _, entry, _ in rows],
             name=f"{name}/{split}",
+            wholes=[_description(entry.text) for _, entry, _ in rows],
         )
 
-    texts = [_description(kept[i][1].text) for i in np.flatnonzero(chosen)]
+    testing = part(chosen, "test")
     return EmbeddedTask(
         train=part(~chosen, "train"),
-        test=part(chosen, "test"),
-        held_out=HeldOut(texts),
+        test=testing,
+        held_out=HeldOut.of(testing),
         left_out=len(entries) - len(kept),
     )
 

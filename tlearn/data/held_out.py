@@ -59,11 +59,17 @@ class HeldOut:
 
     @classmethod
     def of(cls, *datasets: Dataset, share: float = 0.5) -> "HeldOut":
-        """Holds out the texts of datasets; of pairs each text for itself."""
-        texts = []
+        """Holds out the texts of datasets, whole ones where parts are masked; of pairs each text.
+
+        Raises:
+            DataError: If examples have no text.
+        """
+        texts: list[str] = []
         for dataset in datasets:
             first, second = texts_of(dataset)
-            texts += [*first, *(second or ())]
+            wholes = (dataset[index].get("whole") for index in range(len(dataset)))
+            texts += [whole or text for whole, text in zip(wholes, first, strict=True)]
+            texts += second or ()
         return cls(texts, share=share)
 
     def __len__(self) -> int:

@@ -14,10 +14,14 @@ from tlearn.data.view import Joined, aligned
 
 
 class TextExample(TypedDict):
-    """One text, or two: label (a place in the label names, or a number), id."""
+    """One text, or two: label (a place in the label names, or a number), id.
+
+    ``whole`` is the text before anything in it was masked.
+    """
 
     text: str
     pair: NotRequired[str]
+    whole: NotRequired[str]
     label: np.int32 | np.float32
     id: str
 
@@ -38,6 +42,7 @@ class TextDataset(Examples):
         name: str = "texts",
         ids: Sequence[str] | None = None,
         skipped: Sequence[str] = (),
+        wholes: Sequence[str] | None = None,
     ):
         """Wraps texts and labels.
 
@@ -49,13 +54,15 @@ class TextDataset(Examples):
             name: What messages call this dataset; ids are ``name/0``, ``name/1``, ...
             ids: Names of the examples, when they have better ones.
             skipped: What was left out in reading, for `describe`.
+            wholes: [n], the texts as they were before something in them was masked.
 
         Raises:
             DataError: Listing every misfit of count, type or label.
         """
         found = np.asarray(labels)
         problems = []
-        for what, other in (("labels", found), ("second texts", pairs), ("ids", ids)):
+        given = {"labels": found, "second texts": pairs, "ids": ids, "whole texts": wholes}
+        for what, other in given.items():
             if other is not None and len(other) != len(texts):
                 problems.append(f"{len(texts)} texts but {len(other)} {what}")
         if found.ndim != 1 or found.dtype.kind not in ("iu" if label_names else "iuf"):
@@ -76,6 +83,7 @@ class TextDataset(Examples):
         self.name = name
         self.skipped = tuple(skipped)
         self._ids = None if ids is None else tuple(ids)
+        self._wholes = wholes
 
     def __getitem__(self, index: int) -> TextExample:
         index = place(index, len(self))
@@ -84,7 +92,11 @@ class TextDataset(Examples):
             "label": self.labels[index],
             "id": self.id(index),
         }
-        return example if self.pairs is None else {**example, "pair": self.pairs[index]}
+        if self.pairs is not None:
+            example["pair"] = self.pairs[index]
+        if self._wholes is not None:
+            example["whole"] = self._wholes[index]
+        return example
 
     def id(self, index: int) -> str:
         """Names one example."""
