@@ -15,6 +15,7 @@ VERBS = {
         "pre-train on digits 0-4, carry over to 5-9, report",
     ),
     "pretrain": ("tlearn.cli.train:pretrain", "train a body and a head from nothing"),
+    "adapt": ("tlearn.cli.train:adapt", "go on with a source's objective on texts of your own"),
     "finetune": ("tlearn.cli.train:finetune", "transfer a source to a task, or resume a run"),
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures or texts with a run"),

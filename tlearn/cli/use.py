@@ -115,7 +115,7 @@ def evaluate(args: Sequence[str]) -> int:
         o.examples.selection(),
         batch_size=o.examples.batch_size,
         max_length=o.examples.max_length,
-        say=_note,
+        say=note,
     )
     sys.stdout.write(f"{found}\n")
     return 0
@@ -124,7 +124,7 @@ def evaluate(args: Sequence[str]) -> int:
 def predict(args: Sequence[str]) -> int:
     """Labels pictures or texts with a run."""
     o = read(PredictOptions, args, verb="predict", about="Label pictures or texts with a run.")
-    given = [*o.given, *(_lines(o.lines) if o.lines else ())]
+    given = [*o.given, *(lines_of(o.lines) if o.lines else ())]
     if not given:
         raise Refused(
             "predict needs pictures or texts: tlearn predict RUN PICTURE|TEXT [...], or --lines"
@@ -133,14 +133,14 @@ def predict(args: Sequence[str]) -> int:
         raise Refused(f"top is {o.top}; it must be at least 1")
     from tlearn.runs.use import predict as label
 
-    for found in label(o.run, given, say=_note):
+    for found in label(o.run, given, say=note):
         shown = ", ".join(f"{name} {chance:.3f}" for name, chance in found.labels[: o.top])
         value = shown if found.value is None else f"{found.value:.4g}"
         sys.stdout.write(f"{found.given}: {value}\n")
     return 0
 
 
-def _lines(file: str) -> list[str]:
+def lines_of(file: str) -> list[str]:
     """Reads a file of one text or path a line; empty lines are left out."""
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -171,7 +171,7 @@ def extract(args: Sequence[str]) -> int:
         batch_size=o.examples.batch_size,
         max_length=o.examples.max_length,
         progress=progress,
-        say=_note,
+        say=note,
     )
     for console in bar:
         console.close()
@@ -180,5 +180,6 @@ def extract(args: Sequence[str]) -> int:
     return 0
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Writes a note beside the results."""
     sys.stderr.write(f"note: {text}\n")

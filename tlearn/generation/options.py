@@ -10,6 +10,11 @@ from flax import struct
 from tlearn.params import nearest
 
 METHODS = ("greedy", "sample", "beam")
+_ONLY = {
+    "sample": ("temperature", "top_k", "top_p"),
+    "beam": ("beams", "length_penalty", "early_stopping"),
+}
+"""Fields that one method alone looks at."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,18 @@ class Options:
             found.append(f"length_penalty must be finite, got {self.length_penalty}")
         if self.early_stopping not in (True, False, "never"):
             found.append(f"early_stopping is True, False or 'never', got {self.early_stopping!r}")
+        unread = [
+            (field.name, method)
+            for method, names in _ONLY.items()
+            for field in dataclasses.fields(self)
+            if field.name in names and getattr(self, field.name) != field.default
+        ]
+        if self.method in METHODS:
+            found += [
+                f"{name} is for method={method!r}, not for {self.method!r}"
+                for name, method in unread
+                if method != self.method
+            ]
         if self.returned > 1 and self.method == "greedy":
             found.append(
                 f"greedy makes one text a row, not returned={self.returned}: sample or beam"

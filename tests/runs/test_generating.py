@@ -1,0 +1,123 @@
+"""Texts in, texts out: what a source goes on from, how it ends, and the verb."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tlearn import Model, bodies, heads, hub, initialise
+from tlearn.bodies.facts import TextFacts
+from tlearn.cli.main import main
+from tlearn.data import DataError
+from tlearn.generation import Options
+from tlearn.hub.vectors_source import word_tokenizer
+from tlearn.runs.generating import generate
+
+WORDS = ("<pad>", "<unk>", "</s>", "the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat")
+BODY = {"vocab_size": len(WORDS), "width": 16, "heads": 2, "depth": 1, "feed_forward": 24}
+GPT = BODY | {"family": "gpt", "positions": 16, "init_std": 0.5}
+T5 = BODY | {"family": "t5", "head_size": 8, "decoder_depth": 1}
+
+
+def folder(tmp_path, config, **tokens):
+    """A folder as transformers has it, with a tokenizer of a few words."""
+    body = bodies.build(config)
+    head = {"family": "causal_lm", "tied": True, "scaled": config["family"] == "t5"}
+    model = Model(body=body, head=heads.build(head))
+    given = [jax.ShapeDtypeStruct((1, 4), jnp.int32) for _ in body.inputs]
+    params = initialise(model, jax.random.key(1), *given)[0]
+    files = word_tokenizer(WORDS, lowercase=True)
+    # What a decoder was trained with: nothing stands around a text.
+    settings = json.loads(files["tokenizer_config.json"]) | tokens
+    files |= {"tokenizer_config.json": json.dumps(settings).encode()}
+    special = (("eos", 2), ("unk", 1)) if "eos_token" in tokens else (("unk", 1),)
+    source = hub.Source(
+        params={path: np.asarray(value) for path, value in params.items()},
+        collections={},
+        body=bodies.describe(body),
+        head=heads.describe(model.head),
+        facts=TextFacts(vocab_size=len(WORDS), pad=0, special=special, lowercase=True),
+        files=files,
+    )
+    return f"hf:{hub.export_folder(source, tmp_path)}"
+
+
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory):
+    return folder(tmp_path_factory.mktemp("gpt") / "model", GPT, eos_token="</s>")
+
+
+TEXTS = ("The cat", "a dog sat on the mat", "under")
+
+
+def test_texts_go_on_in_words_whatever_the_batches(gpt):
+    made = list(generate(gpt, TEXTS, Options(steps=6)))
+    assert [m.given for m in made] == list(TEXTS)
+    for m in made:
+        assert m.goes_on
+        assert m.whole.startswith(m.given)
+        assert m.text.startswith(" ")
+        words = m.text.split()
+        assert set(words) <= set(WORDS[3:])
+        assert m.ended == (m.tokens < 6 or len(words) < 6)
+    again = list(generate(gpt, TEXTS, Options(steps=6), batch_size=2))
+    assert [m.text for m in again] == [m.text for m in made]
+    assert [m.score for m in again] == pytest.approx([m.score for m in made], rel=1e-5)
+
+
+def test_draws_depend_on_the_seed_and_on_nothing_else(gpt):
+    options = Options(method="sample", steps=6, temperature=5.0, returned=2)
+    made = [m.text for m in generate(gpt, TEXTS, options, seed=3)]
+    assert len(made) == 6
+    assert made == [m.text for m in generate(gpt, TEXTS, options, seed=3, batch_size=2)]
+    assert made != [m.text for m in generate(gpt, TEXTS, options, seed=4)]
+
+
+def test_long_texts_lose_their_beginning_and_empty_ones_are_begun(gpt, tmp_path):
+    said = []
+    long = " ".join(["cat dog"] * 20)
+    options = Options(steps=6)
+    made = list(generate(gpt, ["", long, "cat dog " * 5 + "cat"], options, say=said.append))
+    assert said == ["1 of 3 texts lose their beginning: there is room for 11 tokens"]
+    short = next(iter(generate(gpt, ["dog " + "cat dog " * 5], options)))
+    assert made[1].text == short.text
+    assert made[0].text
+    bare = folder(tmp_path / "bare", GPT)
+    with pytest.raises(DataError, match=r"texts 2 have no tokens.*bos, eos"):
+        list(generate(bare, ["cat", " "], options))
+
+
+def test_an_encoder_decoder_writes_a_text_of_its_own(tmp_path):
+    spec = folder(tmp_path / "t5", T5, eos_token="</s>")
+    made = list(generate(spec, TEXTS[:2], Options(method="beam", beams=2, returned=2, steps=4)))
+    assert [m.given for m in made] == [TEXTS[0]] * 2 + [TEXTS[1]] * 2
+    assert all(m.whole == m.text and not m.goes_on for m in made)
+    assert made[0].score >= made[1].score
+
+
+def test_the_verb_writes_texts_and_files(gpt, tmp_path, capsys):
+    assert main(["generate", gpt, "--text", "the cat", "a dog", "--steps", "3"]) == 0
+    shown = capsys.readouterr().out.strip("\n").split("\n\n")
+    assert len(shown) == 2
+    assert shown[0].startswith("the cat ")
+    (tmp_path / "texts.txt").write_text("the cat\n\na dog\n")
+    out = tmp_path / "deep" / "made.jsonl"
+    args = ["generate", gpt, "--lines", str(tmp_path / "texts.txt"), "--steps", "3"]
+    assert main([*args, "--out", str(out), "--method", "beam", "--returned", "2"]) == 0
+    assert capsys.readouterr().out == f"{out}: 4 texts\n"
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [r["given"] for r in records] == ["the cat", "the cat", "a dog", "a dog"]
+    assert records[0]["score"] >= records[1]["score"]
+
+
+def test_the_verb_refuses_what_cannot_be(gpt, tmp_path, capsys):
+    assert main(["generate", gpt]) == 2
+    assert "--lines" in capsys.readouterr().err
+    assert main(["generate", gpt, "--text", "cat", "--temperature", "0.5", "--steps", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "temperature is for method='sample', not for 'greedy'" in told
+    assert "steps must be at least 1" in told
+    assert main(["generate", gpt, "--text", "cat", "--steps", "40"]) == 1
+    assert "at most 16 steps" in capsys.readouterr().err
