@@ -11,7 +11,7 @@ import tyro
 
 from tlearn.cli.main import Refused
 from tlearn.cli.options import read
-from tlearn.runs.config import DataConfig, RunConfig, from_json
+from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, from_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,25 @@ def finetune(args: Sequence[str]) -> int:
     )
     if not options.resume and not options.run.source:
         raise Refused("finetune needs --source (run:FOLDER, torch:FILE, safetensors:FILE, ...)")
+    return _train(options)
+
+
+def adapt(args: Sequence[str]) -> int:
+    """Goes on with what a source was pre-trained on, on texts of the target's kind."""
+    default, source = Options(), _value(args, "--source")
+    if source:
+        goes_on = HeadConfig(head_weights="source")
+        run = RunConfig(data=DataConfig(data=""), source=source, head=goes_on)
+        default = dataclasses.replace(default, run=run)
+    about = "Go on with a source's own objective and head on a corpus of the target's kind."
+    options = _options(args, "adapt", about, default)
+    if not options.resume and not options.run.source:
+        raise Refused("adapt needs --source (run:FOLDER, hf:FOLDER, ...)")
+    if options.run.objective.objective == "labels":
+        raise Refused(
+            "adapt needs --objective, the one that the source was trained with: next_tokens, "
+            "masked_tokens, next_sentence, ...; labels are for finetune"
+        )
     return _train(options)
 
 

@@ -1,5 +1,6 @@
 """A dataset of texts turned into tokens, once and in memory."""
 
+import dataclasses
 import hashlib
 from typing import TypedDict
 
@@ -66,6 +67,7 @@ def tokenise(
     *,
     max_length: int | None = None,
     types: bool = True,
+    backward: bool = False,
     progress: Progress | None = None,
 ) -> TokenDataset:
     """Turns a dataset of texts into tokens.
@@ -75,6 +77,7 @@ def tokenise(
         tokenizer: What makes tokens of them.
         max_length: Where longer examples are cut; None cuts nothing.
         types: Whether the body tells the second text of a pair by token types; all are 0 if not.
+        backward: Whether texts are read from their last token to their first.
         progress: Called with (texts done, texts in all).
 
     Raises:
@@ -84,5 +87,10 @@ def tokenise(
     tokens = tokenizer.encode(first, second, max_length=max_length, progress=progress)
     if not types:
         tokens.types[:] = 0
-    how = f"{tokenizer.digest} max_length={max_length} types={types}"
+    if backward:
+        # An example's place from its end: what was cut off was cut off at the end.
+        turned = np.repeat(tokens.starts[:-1] + tokens.starts[1:] - 1, tokens.lengths)
+        turned -= np.arange(len(tokens.ids))
+        tokens = dataclasses.replace(tokens, ids=tokens.ids[turned], types=tokens.types[turned])
+    how = f"{tokenizer.digest} max_length={max_length} types={types} backward={backward}"
     return TokenDataset(texts, tokens, how=how, pad=tokenizer.pad)

@@ -98,13 +98,14 @@ class Tokenizer:
         return cls(definition, special, max_length, dict(files))
 
     @functools.cached_property
-    def _vocabulary(self) -> dict[str, int]:
+    def vocabulary(self) -> dict[str, int]:
+        """Numbers of all tokens, by how they are spelt."""
         return self._backend(None).get_vocab(with_added_tokens=True)
 
     @property
     def size(self) -> int:
         """Rows of an embedding that every token has its own row in: the greatest number + 1."""
-        return max(self._vocabulary.values()) + 1
+        return max(self.vocabulary.values()) + 1
 
     @property
     def pad(self) -> int:
@@ -123,7 +124,7 @@ class Tokenizer:
         model = json.loads(self.definition)["model"]
         if model.get("unk_id") is not None:
             return int(model["unk_id"])
-        return self._vocabulary.get(model.get("unk_token") or "")
+        return self.vocabulary.get(model.get("unk_token") or "")
 
     def token(self, name: str) -> int | None:
         """Number of the special token for a purpose (``cls``, ``sep``, ``mask``), or None."""
@@ -131,7 +132,7 @@ class Tokenizer:
 
     def number(self, text: str) -> int | None:
         """Number of a token as it is spelt in the vocabulary, or None."""
-        return self._vocabulary.get(text)
+        return self.vocabulary.get(text)
 
     def encode(
         self,
@@ -208,4 +209,4 @@ class Tokenizer:
 
     def __str__(self) -> str:
         named = ", ".join(f"{name} {number}" for name, number in self.special)
-        return f"{len(self._vocabulary)} tokens ({named or 'no special ones'})"
+        return f"{len(self.vocabulary)} tokens ({named or 'no special ones'})"

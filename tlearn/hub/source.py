@@ -156,6 +156,8 @@ def facts_from_json(value: Any) -> ImageFacts | TextFacts | None:
     if kind not in ("image", "text"):
         raise HubError(f"facts are of the kind 'image' or 'text', not {quoted(kind)}")
     names = {field.name for field in dataclasses.fields(_KINDS[kind])}
+    # Models saved before texts could be read backward say nothing about it.
+    given = {"backward": False, **given} if kind == "text" else given
     if set(given) != names:
         raise HubError(f"{kind} facts need exactly the keys {sorted(names)}, got {sorted(given)}")
     try:
@@ -191,6 +193,7 @@ def _text_facts(value: dict[str, Any]) -> TextFacts:
         special=tuple((str(name), int(number)) for name, number in value["special"]),
         lowercase=optional("lowercase", bool),
         pair_types=bool(value["pair_types"]),
+        backward=bool(value["backward"]),
     )
 
 

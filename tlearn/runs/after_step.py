@@ -7,7 +7,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from tlearn.data import Dataset
 from tlearn.runs.build import Built
 from tlearn.runs.writers import Journal
 from tlearn.train.checkpoint import Checkpoints
@@ -17,6 +16,8 @@ from tlearn.train.state import State
 
 EVAL_BATCH = 64
 """Pictures of an evaluation batch, at least."""
+REMEMBER = "remember"
+"""The event of measuring what a source knew."""
 
 
 class AfterStep:
@@ -54,7 +55,7 @@ class AfterStep:
         self._built, self._checkpoints, self._journal = built, checkpoints, journal
         self._window, self._place = window, place
         self._line = built.program.timeline
-        self._evaluate = make_eval_step(built.model, built.task.objective)
+        self._evaluate = make_eval_step(built.model, built.task.objective, built.task.kept)
         size = max(built.config.train.batch_size, EVAL_BATCH)
         self._eval_batch = -(-size // devices) * devices
         self._stage = -1
@@ -65,6 +66,7 @@ class AfterStep:
         self._keep_frozen(state)
         if fresh:
             self._tell_stage(state)
+            self.remember(state)
 
     def __call__(self, state: State, event: Event | None, speed: float) -> None:
         """Logs and saves what is due after a step.
@@ -106,16 +108,26 @@ class AfterStep:
         if part is not None:
             self.validation = self.evaluate(state, part)
 
-    def evaluate(self, state: State, part: Dataset) -> Evaluation:
+    def remember(self, state: State) -> None:
+        """Measures what may be forgotten, at the beginning and at the end."""
+        part = self._built.task.remember
+        if part is not None:
+            self.write(REMEMBER, state, self.evaluate(state, part).metrics)
+
+    def evaluate(self, state: State, part: Any) -> Evaluation:
         """Evaluates on a part of the data, with averaged weights where they are kept."""
         task = self._built.task
+        batches = task.eval_batches(part, self._eval_batch)
+        body: Any = self._built.model.body
         found = evaluate(
             self._evaluate,
             averaged(state),
             state.collections,
-            task.eval_batches(part, self._eval_batch),
-            expected=len(part),
+            batches,
+            expected=getattr(batches, "examples_per_epoch", len(part)),
             place=self._place,
+            unit=task.unit,
+            carry=body.initial_carry(self._eval_batch) if task.streams else None,
         )
         more = task.metrics(found.predictions, found.labels)
         return dataclasses.replace(found, metrics=found.metrics | more)

@@ -28,6 +28,7 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.planned import planned_task
+from tlearn.runs.text_bodies import remaps, tokenizer_of
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream
@@ -39,6 +40,10 @@ from tlearn.transfer.strategy import Strategy
 Say = Callable[[str], None]
 FIRST_KERNELS = ("body/stem/conv/kernel", "body/embeddings/patches/kernel")
 """Where pictures of another number of channels make themselves felt."""
+VOCABULARY = re.compile(
+    r"body/embeddings/tokens/embedding|head/(masked_lm/)?bias|head/dense/kernel"
+)
+"""What has a row, or a column, a token."""
 _FROZEN = {"float32": None, "bfloat16": jnp.bfloat16}
 # Bytes of weights that take seconds to load.
 _LONG = 2**28
@@ -158,6 +163,10 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         accumulate=config.train.accumulate,
     )
 
+    carry = None
+    if task.streams:
+        carry = model.body.initial_carry(config.train.batch_size)
+
     def start() -> State:
         return init(
             rows[0],
@@ -170,6 +179,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
             ema=config.train.ema > 0,
             function_pull=recipe.function_pull,
             frozen_dtype=_FROZEN[config.train.frozen_dtype],
+            carry=carry,
         )
 
     program = Program(model, rows, task.objective, recipe, line)
@@ -278,7 +288,16 @@ def _load(
         for path, value in source.params.items()
         if path in params and tuple(params[path].shape) != tuple(value.shape)
     ]
-    resize = []
+    resize: list[tuple[Any, ...]] = []
+    if remaps(config):
+        # Also where the two vocabularies happen to be of one size.
+        vocabulary = tokenizer_of(config, source).vocabulary
+        resize += [
+            (re.escape(path), "remap_vocabulary", vocabulary)
+            for path in source.params
+            if VOCABULARY.fullmatch(path) and path in params
+            if not any(re.fullmatch(pattern, path) for pattern in patterns)
+        ]
     for path in differ:
         if path in FIRST_KERNELS and config.data.channels == "adapt":
             resize.append((path, "adapt_input_channels"))

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from tlearn.params.paths import nearest
 from tlearn.runs.config_values import build_group
+from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.objective_config import problems as objective_problems
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,9 @@ class BodyConfig:
 class HeadConfig:
     """The head."""
 
-    head: Literal["linear", "mlp", "cosine", "published"] = "linear"
-    """Kind of head; published is what the source's own library has, so that export can write it."""
+    head: Literal["linear", "mlp", "cosine", "ulmfit", "published"] = "linear"
+    """Kind of head; published is what the source's own library has, so that export can write it.
+    An objective on a corpus brings its own."""
     head_weights: Literal["fresh", "source"] = "fresh"
     """Draw the head anew, or keep the source's (the label names must agree)."""
     head_init: Literal["zeros", "scaled"] = "zeros"
@@ -265,6 +268,8 @@ class RunConfig:
     """The body, when there is no source."""
     head: HeadConfig = HeadConfig()
     """The head."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """The objective."""
     strategy: StrategyConfig = StrategyConfig()
     """The strategy."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -273,7 +278,7 @@ class RunConfig:
     """The training."""
 
     def __post_init__(self):
-        problems = []
+        problems = objective_problems(self.objective)
         for group, limits in _AT_LEAST.items():
             for name, least in limits.items():
                 value = getattr(getattr(self, group), name)

@@ -1,15 +1,12 @@
 """The task that a run's config means: of images or of texts, as its body takes them."""
 
-from pathlib import Path
-from typing import Any
-
 from tlearn import bodies, hub
-from tlearn.bodies.facts import ImageFacts, TextFacts
-from tlearn.data import TextOptions, Tokenizer
+from tlearn.bodies.facts import ImageFacts
+from tlearn.data import TextOptions
 from tlearn.data.augmentation import Augmentation
-from tlearn.data.tokenizer_files import FILES
 from tlearn.runs.config import DataConfig, RunConfig
-from tlearn.runs.parts import new_body
+from tlearn.runs.parts import new_body, unpooled
+from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks import Task, image_classification, text_classification
 from tlearn.tasks.framing import Framing
 
@@ -52,6 +49,13 @@ def make_task(config: RunConfig, source: hub.Source | None) -> Task:
     inputs = body_inputs(config, source)
     texts = "tokens" in inputs
     _refuse(config.data, _ONLY_IMAGES if texts else _ONLY_TEXTS, "texts" if texts else "images")
+    if config.objective.objective != "labels":
+        if not texts:
+            raise ValueError(
+                f"objective={config.objective.objective} is learned from texts, and the body takes "
+                f"{', '.join(inputs)}"
+            )
+        return _corpus(config, source)
     if "decoder_tokens" in inputs:
         raise ValueError(
             f"a body with the inputs {', '.join(inputs)} reads two texts and writes one; to "
@@ -65,28 +69,6 @@ def body_inputs(config: RunConfig, source: hub.Source | None) -> tuple[str, ...]
     if source is not None:
         return tuple(bodies.build(dict(source.body)).inputs)
     return tuple(new_body(config, {}).inputs)
-
-
-def tokenizer_of(config: RunConfig, source: hub.Source | None) -> Tokenizer:
-    """The tokenizer that goes with a source, or with a body that is to be made.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    folder = config.body.tokenizer
-    if source is not None and source.files and not folder:
-        lowercase = source.facts.lowercase if isinstance(source.facts, TextFacts) else None
-        return Tokenizer.from_files(source.files, lowercase=lowercase)
-    if not folder:
-        whose = f"{config.source} carries no tokenizer" if source else "a text body needs one"
-        raise ValueError(
-            f"{whose}: name the folder of its tokenizer.json or vocab.txt by --tokenizer DIR"
-        )
-    place = Path(folder).expanduser()
-    if not place.is_dir():
-        raise ValueError(f"tokenizer {folder!r} is no folder")
-    files = {name: (place / name).read_bytes() for name in FILES if (place / name).is_file()}
-    return Tokenizer.from_files(files)
 
 
 def _images(config: RunConfig, source: hub.Source | None) -> Task:
@@ -134,20 +116,24 @@ def framing(data: DataConfig) -> Framing:
     )
 
 
+def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
+    from tlearn.runs.corpora import language_task
+
+    tokenizer = tokenizer_of(config, source)
+    facts = facts_of(config, source, tokenizer)
+    settings = {"vocab_size": facts.vocab_size}
+    body = (
+        bodies.build(dict(source.body) | settings)
+        if source
+        else new_body(config, settings | unpooled(config))
+    )
+    return language_task(config, source, body, facts, tokenizer)
+
+
 def _texts(config: RunConfig, source: hub.Source | None) -> Task:
     data = config.data
     tokenizer = tokenizer_of(config, source)
-    facts = source.facts if source is not None else None
-    if not isinstance(facts, TextFacts):
-        new = {"vocab_size": tokenizer.size}
-        body = bodies.build(dict(source.body)) if source else new_body(config, new)
-        facts = TextFacts(
-            vocab_size=body.vocab_size,
-            max_length=positions(body),
-            pad=tokenizer.token("pad"),
-            special=tokenizer.special,
-            pair_types=getattr(body, "types", 0) > 1,
-        )
+    facts = facts_of(config, source, tokenizer)
     return text_classification(
         data.data,
         tokenizer=tokenizer,
@@ -175,12 +161,6 @@ def text_options(data: DataConfig) -> TextOptions:
         header={"auto": None, "yes": True, "no": False}[data.header],
         labels=data.labels,
     )
-
-
-def positions(body: Any) -> int | None:
-    """Longest text a body can take; None if it has no table of positions."""
-    table = getattr(body, "positions", None)
-    return None if table is None else table - getattr(body, "position_offset", 0)
 
 
 def _widths(text: str) -> tuple[int, ...]:

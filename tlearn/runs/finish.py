@@ -11,7 +11,7 @@ import numpy as np
 from tlearn import hub
 from tlearn.bodies import describe as describe_body
 from tlearn.heads import describe as describe_head
-from tlearn.runs.after_step import AfterStep, averaged
+from tlearn.runs.after_step import REMEMBER, AfterStep, averaged
 from tlearn.runs.build import Built
 from tlearn.runs.config import to_json
 from tlearn.runs.folder import RunFolder
@@ -47,6 +47,10 @@ def finish(
         test = after.evaluate(state, built.task.test)
         if not read_metrics(folder.metrics, "test"):
             after.write("test", state, test.metrics)
+    measured = read_metrics(folder.metrics, REMEMBER)
+    if len(measured) < 2 and built.task.remember is not None:
+        after.remember(state)
+        measured = read_metrics(folder.metrics, REMEMBER)
     hub.save_model(folder.path, as_source(built, state))
     write_summary(
         folder,
@@ -57,6 +61,7 @@ def finish(
         test=test,
         step=after.step,
         pull=pull_in_all(built),
+        remembered=measured,
         wall_s=wall_s,
         command=_command(sys.argv[1:]),
     )

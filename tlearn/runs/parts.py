@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from tlearn import bodies, heads, hub
-from tlearn.bodies.facts import ImageFacts
+from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.bodies.registry import BODIES
 from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
+from tlearn.replaced import joined
 from tlearn.runs.config import RunConfig, StrategyConfig
 from tlearn.runs.settings import read_setting
 from tlearn.tasks import Task
@@ -31,6 +32,8 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
         if "image_size" in settings:
             # A grid of learned positions: `build` resizes it by name where the size differs.
             settings["image_size"] = task.facts.size
+        if isinstance(task.facts, TextFacts):
+            settings["vocab_size"] = task.facts.vocab_size
         body = bodies.build(settings)
     elif isinstance(task.facts, ImageFacts):
         changes["in_channels"] = task.facts.channels
@@ -38,8 +41,17 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
             changes["image_size"] = task.facts.size
         body = new_body(config, changes)
     else:
-        body = new_body(config, changes | {"vocab_size": task.facts.vocab_size})
-    return Model(body, _make_head(config, task, source, body.feature_width))
+        body = new_body(config, changes | unpooled(config) | {"vocab_size": task.facts.vocab_size})
+    return joined(body, _make_head(config, task, source, body.feature_width))
+
+
+def unpooled(config: RunConfig) -> dict[str, Any]:
+    """What is set of a new body that nothing pools: a pooler would be trained by nobody."""
+    family = BODIES.variants.get(config.body.body, (config.body.body,))[0]
+    alone = ("masked_tokens", "replaced_tokens")
+    if family in ("bert", "albert") and config.objective.objective in alone:
+        return {"pooling": "first"}
+    return {}
 
 
 def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
@@ -59,6 +71,8 @@ def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
 
 def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: int) -> Any:
     asked = config.head
+    if task.head is not None:
+        return heads.build(task.head)
     if asked.head_weights == "fresh":
         fields: dict[str, Any] = {"classes": task.outputs, "dropout": asked.head_dropout}
         if asked.head != "cosine":

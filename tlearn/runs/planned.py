@@ -3,8 +3,9 @@
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.runs.config import RunConfig
-from tlearn.runs.examples import augmentation, body_inputs, framing, positions
+from tlearn.runs.examples import augmentation, body_inputs, framing
 from tlearn.runs.parts import new_body
+from tlearn.runs.text_bodies import positions
 from tlearn.tasks import Task
 from tlearn.tasks.planned import planned_images, planned_texts
 

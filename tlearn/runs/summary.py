@@ -1,7 +1,7 @@
 """The final report of one run: what was asked, what moved, how it went."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlearn.runs.config import RunConfig, to_json
@@ -13,6 +13,7 @@ from tlearn.transfer.plan import Plan
 
 RESULTS = "report/results.json"
 """The last file of a run to be written: a run that has it is finished."""
+_ABOUT = ("event", "step", "update", "epoch")
 
 
 def write_summary(
@@ -25,6 +26,7 @@ def write_summary(
     test: Evaluation | None,
     step: int,
     pull: float | None,
+    remembered: Sequence[Mapping[str, Any]],
     wall_s: float,
     command: str,
 ) -> None:
@@ -39,6 +41,7 @@ def write_summary(
         test: The test figures, read once.
         step: The last one.
         pull: Σ η·λ over the updates; None without a pull.
+        remembered: Events of measuring what may be forgotten: before, and after.
         wall_s: Seconds this process spent.
         command: What was typed.
     """
@@ -51,6 +54,16 @@ def write_summary(
     if pull is not None:
         lines.append(f"- total pull toward the source, Σ η·λ: {pull:.4g}")
         results["pull"] = pull
+    if remembered:
+        before, later = remembered[0], remembered[-1]
+        lines.append(
+            f"- what may be forgotten, before and after: loss {before['loss']:.4f}, "
+            f"{later['loss']:.4f}"
+        )
+        results["remember"] = {
+            when: {n: v for n, v in event.items() if n not in _ABOUT}
+            for when, event in (("before", before), ("after", later))
+        }
     lines.append(f"- wall time of the last process: {wall_s:.1f} s")
     lines += ["", "## Data", "", *(f"- {line}" for line in str(task).splitlines()), ""]
     lines += ["## Plan", ""]

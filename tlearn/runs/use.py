@@ -14,6 +14,7 @@ from tlearn import bodies, heads, hub
 from tlearn.model import Model, variables
 from tlearn.objectives import Classification, Regression
 from tlearn.params import FlatParams, digest
+from tlearn.replaced import joined
 from tlearn.runs.folder import RunFolderError
 from tlearn.runs.reading import Pictures, Reader, Selection, Texts, placed
 from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
@@ -77,7 +78,7 @@ def load(spec: str) -> Loaded:
     source = _source(spec)
     if source.head is None:
         raise hub.HubError(f"{spec} carries no head; fine-tune it first")
-    model = Model(bodies.build(dict(source.body)), heads.build(dict(source.head)))
+    model = joined(bodies.build(dict(source.body)), heads.build(dict(source.head)))
     return Loaded(model, source)
 
 

@@ -27,10 +27,11 @@ from tlearn.data.augmentation import Augmentation
 from tlearn.objectives import Classification
 from tlearn.tasks.carving import LARGEST_OVERLAP, read_share
 from tlearn.tasks.framing import Framing
+from tlearn.tasks.task import Labelled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ImageTask:
+class ImageTask(Labelled):
     """Pictures with labels, and what is done to them.
 
     Attributes:

@@ -17,6 +17,7 @@ from tlearn.objectives import Classification, Sums
 from tlearn.tasks.carving import read_share
 from tlearn.tasks.framing import Framing
 from tlearn.tasks.image_classification import ImageTask, pipelines
+from tlearn.tasks.task import Labelled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ def planned_images(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PlannedTexts:
+class PlannedTexts(Labelled):
     """Texts with labels that are not here; every batch is as wide as the longest text may be.
 
     Attributes:

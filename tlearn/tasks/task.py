@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from tlearn.data import Dataset
 from tlearn.objectives import Sums
 
 
@@ -30,7 +29,7 @@ class TaskBatches(Protocol):
         ...
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Any:
         """Where the examples come from."""
         ...
 
@@ -53,18 +52,23 @@ class Task(Protocol):
     """Data, objective and metrics under one name."""
 
     @property
-    def train(self) -> Dataset:
+    def train(self) -> Any:
         """What is learned from."""
         ...
 
     @property
-    def validation(self) -> Dataset | None:
+    def validation(self) -> Any:
         """What choices are made on."""
         ...
 
     @property
-    def test(self) -> Dataset | None:
+    def test(self) -> Any:
         """What is reported, read once."""
+        ...
+
+    @property
+    def remember(self) -> Any:
+        """What is measured before and after, to see what is forgotten; None for nothing."""
         ...
 
     @property
@@ -80,6 +84,21 @@ class Task(Protocol):
     @property
     def label_names(self) -> tuple[str, ...]:
         """What the head's outputs mean; empty where they are numbers."""
+        ...
+
+    @property
+    def head(self) -> Mapping[str, Any] | None:
+        """Config of the head it brings; None where the user chooses one for labels."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What the objective counts: ``examples``, or ``targets``."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether rows of a batch go on from those of the batch before."""
         ...
 
     @property
@@ -101,6 +120,10 @@ class Task(Protocol):
         """Sums of loss and metrics over a batch."""
         ...
 
+    def kept(self, outputs: Any, batch: Mapping[str, Any], /) -> Any:
+        """What an evaluation keeps of the outputs, a row an example."""
+        ...
+
     def metrics(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Figures that need all examples of a part at once, such as an F1; may be none."""
         ...
@@ -109,6 +132,19 @@ class Task(Protocol):
         """Shuffled batches of the training part."""
         ...
 
-    def eval_batches(self, dataset: Dataset, batch_size: int) -> TaskBatches:
+    def eval_batches(self, dataset: Any, batch_size: int) -> TaskBatches:
         """One pass over a part, each example once."""
         ...
+
+
+class Labelled:
+    """What tasks with labels have in common: a head of the user's choice, an output an example."""
+
+    head = None
+    unit = "examples"
+    streams = False
+    remember = None
+
+    def kept(self, outputs: Any, batch: Mapping[str, Any], /) -> Any:
+        """Keeps the outputs themselves."""
+        return outputs

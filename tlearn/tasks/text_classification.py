@@ -31,6 +31,7 @@ from tlearn.data.buckets import widened
 from tlearn.objectives import Classification, Regression, Sums
 from tlearn.tasks.carving import read_share
 from tlearn.tasks.metrics import GLUE, NUMBERS, check_metrics, compute
+from tlearn.tasks.task import Labelled
 
 Progress = Callable[[int, int], None]
 LARGEST_OVERLAP = 0.05
@@ -39,7 +40,7 @@ split. What is shared is always told."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TextTask:
+class TextTask(Labelled):
     """Texts with labels, and what is done to them.
 
     Attributes:
@@ -233,6 +234,7 @@ def text_classification(
             tokenizer,
             max_length=max_length or None,
             types=facts.pair_types,
+            backward=facts.backward,
             progress=progress,
         )
         for name, each in (("train", train), ("validation", held), ("test", test))

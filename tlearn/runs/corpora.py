@@ -1,0 +1,186 @@
+"""The task that a run on a corpus means: stores, rows, objective and head out of a config."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tlearn import hub
+from tlearn.bodies.facts import TextFacts
+from tlearn.data import DataError, Tokenizer, open_texts
+from tlearn.data.corpus_opening import CorpusOptions, open_corpus
+from tlearn.data.embedded_task import MODULES, embedded_task
+from tlearn.data.held_out import HeldOut
+from tlearn.data.joined_store import with_replay
+from tlearn.data.masking import Masking
+from tlearn.data.token_store import TokenStore, build_store, split_store
+from tlearn.runs.config import RunConfig
+from tlearn.tasks.carving import read_share
+from tlearn.tasks.language import LanguageTask, goal_of, head_of
+from tlearn.tasks.row_making import Rows, sentinels_of
+
+Progress = Callable[[int, int], None]
+_GENERATOR_MASK = 0.85
+"""ELECTRA leaves 15 % of the chosen tokens as they are and replaces none at random."""
+
+
+def language_task(
+    config: RunConfig,
+    source: hub.Source | None,
+    body: Any,
+    facts: TextFacts,
+    tokenizer: Tokenizer,
+) -> LanguageTask:
+    """Makes the task of a run on a corpus.
+
+    Args:
+        config: The run; its ``data`` is a corpus, ``validation`` a share of its documents or a
+            corpus, ``test_split`` a corpus.
+        source: What it starts from, whose head may go on.
+        body: The body, which says whether a state is carried.
+        facts: What the body takes.
+        tokenizer: Makes the tokens.
+
+    Raises:
+        ValueError: If the corpus, the tokenizer and the body do not go together.
+    """
+    asked, data = config.objective, config.data
+    _check(config, body, facts, tokenizer)
+    held = held_out(asked.held_out)
+    train = store_of(config, data.data, tokenizer, held)
+    told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
+    validation: TokenStore | None = None
+    share = read_share(data.validation)
+    if share is None:
+        validation = store_of(config, data.validation, tokenizer, held)
+    elif share:
+        train, validation = split_store(train, share, config.train.seed)
+    if asked.replay:
+        general = store_of(config, asked.replay, tokenizer, held)
+        train = with_replay(train, general, asked.replay_share, config.train.seed)
+        told.append(f"replayed: {asked.replay}, {asked.replay_share:.0%} of the tokens")
+    test = store_of(config, data.test_split, tokenizer, None) if data.test_split else None
+    remember = store_of(config, asked.remember, tokenizer, held) if asked.remember else None
+    rows = rows_of(config, body, facts, tokenizer)
+    penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
+    head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
+    if config.head.head_weights == "source":
+        head = _kept(config, source, head)
+    return LanguageTask(
+        train=train,
+        validation=validation,
+        test=test,
+        facts=facts,
+        tokenizer=tokenizer,
+        rows=rows,
+        goal=goal_of(
+            asked.objective,
+            activation_penalty=asked.activation_penalty,
+            change_penalty=asked.change_penalty,
+        ),
+        head=head,
+        remember=remember,
+        told=tuple(told),
+    )
+
+
+def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) -> dict[str, Any]:
+    """The source's own head, where it predicts the same."""
+    there = dict(source.head) if source is not None and source.head is not None else {}
+    if there.get("family") != head["family"]:
+        raise ValueError(
+            f"head_weights=source, and {config.objective.objective} needs a head of the kind "
+            f"{head['family']}; {config.source} carries "
+            f"{there.get('family', 'none')}: say --head-weights fresh"
+        )
+    # Whether activations are handed on is the loss's affair, not the weights'.
+    return there | {name: head[name] for name in ("activations",) if name in head}
+
+
+def rows_of(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer) -> Rows:
+    """How a run's rows are made."""
+    asked = config.objective
+    masking = Masking(rate=asked.mask_rate, unit=asked.mask_unit, fixed=asked.masks)
+    if asked.objective == "replaced_tokens":
+        masking = dataclasses.replace(masking, mask=_GENERATOR_MASK, random=0.0)
+    form = asked.rows
+    if form == "auto":
+        form = "streams" if hasattr(body, "initial_carry") else "packed"
+    return Rows(
+        objective=asked.objective,
+        length=asked.row_length,
+        form=form,
+        backward=facts.backward,
+        masking=masking,
+        span_length=asked.span_length,
+        marks=dict(tokenizer.special),
+        sentinels=sentinels_of(tokenizer),
+        start=facts.token("start"),
+    )
+
+
+def store_of(
+    config: RunConfig, spec: str, tokenizer: Tokenizer, held: HeldOut | None
+) -> TokenStore:
+    """Opens the token store of a corpus, building it where there is none yet."""
+    folder = config.objective.stores or "~/.cache/tlearn/stores"
+    options = CorpusOptions(text_field=config.data.text_column)
+    corpus = open_corpus(spec, options, held_out=held)
+    return build_store(corpus, tokenizer, Path(folder).expanduser())
+
+
+def held_out(specs: tuple[str, ...]) -> HeldOut | None:
+    """The texts that no corpus may hold, out of ``DATASET@SPLIT`` names; None for none.
+
+    Raises:
+        DataError: If a name lacks its split, or is no dataset of texts.
+    """
+    if not specs:
+        return None
+    problems = [spec for spec in specs if not spec.rpartition("@")[0]]
+    if problems:
+        raise DataError(
+            f"held_out {', '.join(problems)}: name a dataset and its split, as in text:DIR@test"
+        )
+    if len(specs) == 1 and specs[0].startswith("embedded:"):
+        # Its texts as they stand in the sources, with the names that the task masks.
+        where = specs[0].rpartition("@")[0].partition(":")[2]
+        return embedded_task(MODULES.get(where, tuple(where.split(",")))).held_out
+    opened = (spec.rpartition("@") for spec in specs)
+    return HeldOut.of(*(open_texts(name, split) for name, _, split in opened))
+
+
+def _check(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer) -> None:
+    """Refuses a body that cannot learn this, before a corpus is read."""
+    asked = config.objective
+    problems = []
+    wanted = {"span_corruption": True, "prefix_lm": True}.get(asked.objective, False)
+    if ("decoder_tokens" in body.inputs) != wanted:
+        problems.append(
+            f"{asked.objective} is for a body with{'' if wanted else 'out'} a decoder of its own, "
+            f"and {type(body).__name__} reads {', '.join(body.inputs)}"
+        )
+    causal = type(body).family in ("gpt", "awd_lstm")
+    if asked.objective == "next_tokens" and not causal:
+        problems.append(
+            f"next_tokens needs a body that does not see what follows (gpt2, awd-lstm), not "
+            f"{type(body).__name__}; use masked_tokens"
+        )
+    if asked.objective not in ("next_tokens", "span_corruption", "prefix_lm") and causal:
+        problems.append(
+            f"{asked.objective} needs a body that sees both sides (bert-tiny, ...), not "
+            f"{type(body).__name__}; use next_tokens"
+        )
+    if asked.rows == "streams" and not hasattr(body, "initial_carry"):
+        problems.append(f"rows=streams: {type(body).__name__} carries no state; use rows=packed")
+    if facts.max_length is not None and asked.row_length > facts.max_length:
+        problems.append(
+            f"row_length {asked.row_length} is beyond the {facts.max_length} positions of the body"
+        )
+    if tokenizer.size > facts.vocab_size:
+        problems.append(
+            f"the tokenizer numbers its tokens up to {tokenizer.size - 1}, the body has rows for "
+            f"{facts.vocab_size}"
+        )
+    if problems:
+        raise ValueError("this cannot be learned:\n  " + "\n  ".join(problems))

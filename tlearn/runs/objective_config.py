@@ -1,0 +1,100 @@
+"""What a run predicts: labels, or parts of plain texts; nothing heavy is imported."""
+
+import dataclasses
+from typing import Literal
+
+Objective = Literal[
+    "labels",
+    "next_tokens",
+    "masked_tokens",
+    "next_sentence",
+    "sentence_order",
+    "replaced_tokens",
+    "span_corruption",
+    "prefix_lm",
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What is predicted, and how a corpus becomes rows."""
+
+    objective: Objective = "labels"
+    """labels of a dataset; or of a corpus next_tokens (GPT, AWD-LSTM), masked_tokens (RoBERTa),
+    next_sentence (BERT) or sentence_order (ALBERT) with masked tokens, replaced_tokens (ELECTRA),
+    span_corruption or prefix_lm (T5)."""
+    row_length: int = 128
+    """Tokens of a row; what truncated back-propagation goes through at a step."""
+    rows: Literal["auto", "streams", "packed", "crossing"] = "auto"
+    """Rows of next_tokens: streams that go on from batch to batch; documents packed apart; or
+    packed and seen across. auto is streams for bodies that carry a state, packed for others."""
+    direction: Literal["forward", "backward"] = "forward"
+    """Whether streams are read from the front or from the back."""
+    mask_rate: float = 0.15
+    """Share of the tokens that is predicted, or dropped in spans."""
+    mask_unit: Literal["token", "word", "ngram"] = "token"
+    """What is masked as a whole: a token, a word, or up to three words."""
+    masks: int = 0
+    """Fixed masks of each row; 0 draws a new one every epoch."""
+    span_length: float = 3.0
+    """Mean tokens of a dropped span."""
+    generator: float = 0.25
+    """Width of the generator of replaced_tokens, as a share of the body's."""
+    activation_penalty: float = 0.0
+    """Weight of the mean square of a recurrent body's last activations (AR)."""
+    change_penalty: float = 0.0
+    """Weight of the mean square of their change from token to token (TAR)."""
+    replay: str = ""
+    """A second corpus that is mixed in, so that an adapted body forgets less; empty for none."""
+    replay_share: float = 0.25
+    """Share of the batches that are of the replayed corpus."""
+    remember: str = ""
+    """A corpus that nothing is trained on: the loss on it is measured before and after."""
+    held_out: tuple[str, ...] = ()
+    """Datasets whose texts no corpus may hold, as in text:DIR@test: documents that hold one of them
+    are left out."""
+    vocabulary: Literal["strict", "remap"] = "strict"
+    """When --tokenizer is not the source's own: refuse; or carry rows of embeddings over by token,
+    with the mean row for tokens that are new."""
+    stores: str = ""
+    """Folder where corpora are kept as tokens; empty for ~/.cache/tlearn."""
+
+
+_CORPUS_ONLY = ("rows", "direction", "mask_unit", "masks", "replay", "remember", "held_out")
+
+
+def problems(asked: ObjectiveConfig) -> list[str]:
+    """Lists what cannot be meant."""
+    found = []
+    if asked.row_length < 2:
+        found.append(f"row_length is {asked.row_length}; it must be at least 2")
+    for name, low, high in (
+        ("mask_rate", 0.0, 1.0),
+        ("generator", 0.0, 1.0),
+        ("replay_share", 0.0, 1.0),
+    ):
+        value = getattr(asked, name)
+        if not low < value <= high or (name != "generator" and value == high):
+            found.append(f"{name} is {value}; it must be above 0 and below 1")
+    if asked.span_length < 1:
+        found.append(f"span_length is {asked.span_length}; it must be at least 1")
+    for name in ("activation_penalty", "change_penalty", "masks"):
+        if getattr(asked, name) < 0:
+            found.append(f"{name} is {getattr(asked, name)}; it must be at least 0")
+    usual = ObjectiveConfig()
+    if asked.objective == "labels":
+        given = [name for name in _CORPUS_ONLY if getattr(asked, name) != getattr(usual, name)]
+        if given:
+            found.append(
+                f"{', '.join(given)} say how a corpus is read, and objective is labels: give "
+                "objective (next_tokens, masked_tokens, ...)"
+            )
+    elif asked.objective != "next_tokens":
+        given = [
+            name
+            for name in ("rows", "direction", "activation_penalty", "change_penalty")
+            if getattr(asked, name) != getattr(usual, name)
+        ]
+        if given:
+            found.append(f"{', '.join(given)}: for next_tokens, and objective is {asked.objective}")
+    return found

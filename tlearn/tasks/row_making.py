@@ -1,0 +1,108 @@
+"""From a token store to batches of rows, by the name of what is predicted."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from tlearn.data import DataError, Tokenizer
+from tlearn.data.masked_batches import MaskedBatches
+from tlearn.data.masking import Masking
+from tlearn.data.packed_batches import PackedBatches
+from tlearn.data.pair_batches import PairBatches
+from tlearn.data.row_cutting import RowBatches
+from tlearn.data.span_batches import SpanBatches
+from tlearn.data.stream_batches import StreamBatches
+from tlearn.data.token_store import TokenStore
+
+MASKED = ("masked_tokens", "next_sentence", "sentence_order", "replaced_tokens")
+DECODED = ("span_corruption", "prefix_lm")
+OBJECTIVES = ("next_tokens", *MASKED, *DECODED)
+_MOST_SENTINELS = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """How rows are made: what is predicted, and the numbers of it.
+
+    Attributes:
+        objective: One of `OBJECTIVES`.
+        length: Tokens of a row.
+        form: ``streams``, ``packed`` or ``crossing``, for next tokens.
+        backward: Whether streams are read from the back.
+        masking: Which tokens are masked.
+        span_length: Mean tokens of a dropped span.
+        marks: Special tokens by what they are for, ``bos`` and ``eos`` among them.
+        sentinels: What stands for dropped spans.
+        start: The token a decoder begins with; None for the padding token.
+    """
+
+    objective: str
+    length: int
+    form: str = "packed"
+    backward: bool = False
+    masking: Masking = Masking()
+    span_length: float = 3.0
+    marks: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sentinels: tuple[int, ...] = ()
+    start: int | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether a row goes on from the same row of the batch before."""
+        return self.objective == "next_tokens" and self.form == "streams"
+
+    def batches(
+        self, store: TokenStore, batch_size: int, *, seed: int, shuffle: bool
+    ) -> RowBatches:
+        """Makes the batches of a store.
+
+        Args:
+            store: The tokens.
+            batch_size: Rows of a batch.
+            seed: Of order and corruption.
+            shuffle: Training; without it one pass that is the same every time.
+
+        Raises:
+            DataError: If the tokenizer lacks what the objective needs, or the store is too small.
+        """
+        given: dict[str, Any] = {"seed": seed, "shuffle": shuffle}
+        where = (store, batch_size, self.length)
+        eos = self.marks.get("eos", self.marks.get("sep"))
+        if self.objective == "next_tokens":
+            if self.form == "streams":
+                return StreamBatches(*where, eos=eos, backward=self.backward, **given)
+            if self.backward:
+                raise DataError(
+                    f"rows={self.form} are read forward; direction=backward needs rows=streams"
+                )
+            crossing = self.form == "crossing"
+            # With bos as with eos the first word of a document is a target.
+            bos = None if crossing else self.marks.get("bos", eos)
+            return PackedBatches(*where, bos=bos, eos=eos, cross=crossing, **given)
+        if self.objective in ("masked_tokens", "replaced_tokens"):
+            return MaskedBatches(*where, masking=self.masking, **given)
+        if self.objective in ("next_sentence", "sentence_order"):
+            order = "next" if self.objective == "next_sentence" else "swap"
+            return PairBatches(*where, order=order, masking=self.masking, **given)
+        if eos is None:
+            raise DataError(
+                f"{self.objective} ends its texts with an eos token, and the tokenizer has none; "
+                "train one of kind unigram, or one that names eos"
+            )
+        spans = self.objective == "span_corruption"
+        return SpanBatches(
+            *where,
+            eos=eos,
+            sentinels=self.sentinels if spans else (),
+            start=self.start,
+            objective="spans" if spans else "prefix",
+            rate=self.masking.rate,
+            mean=self.span_length,
+            **given,
+        )
+
+
+def sentinels_of(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Numbers of the tokens that stand for dropped spans, ``<extra_id_0>`` first."""
+    found = (tokenizer.number(f"<extra_id_{n}>") for n in range(_MOST_SENTINELS))
+    return tuple(number for number in found if number is not None)
