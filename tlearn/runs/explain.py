@@ -34,10 +34,12 @@ def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = U
     params, _ = shapes(built.model, *built.inputs)
     layers = built.model.body.layer_names
     everything = plan(params, Strategy(), layers=layers, fresh=built.fresh)
-    plain = dataclasses.replace(built.program.recipe, function_pull=None)
-    whole = step_flops(built, everything, plain, SourceWeights())
     recipe = built.program.recipe
     found = costs(built, lambda rows: step_flops(built, rows, recipe, built.source))
+    whole = found.step_flops[-1]
+    if built.plans[-1].trainable != everything.trainable or built.source.params:
+        plain = dataclasses.replace(recipe, function_pull=None)
+        whole = step_flops(built, everything, plain, SourceWeights())
     staged = len(built.plans) > 1
     line = built.program.timeline
     parts = list(said)
