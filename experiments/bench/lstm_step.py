@@ -4,7 +4,7 @@ Both sides start from the same weights, carry their state from step to step, and
 step on the mean loss of the next tokens; that is checked first, without dropout, over three steps.
 Then both run with all five dropouts in this process, in turn, with the same allocator settings.
 Ratios are torch's time over tlearn's: above 1 tlearn is faster. tlearn's step is the library's own,
-gradient norm and metrics included. Torch's side is its own LSTM kernel, a layer a call, on recurrent
+gradient norm and metrics included. Torch's side is its own LSTM, a layer a call, on recurrent
 weights that were dropped from once a step, as the published code does it; Adam is the fused one.
 
     python experiments/bench/lstm_step.py [--hidden 400 1150] [--batch 32 64] [--length 70]
@@ -124,8 +124,8 @@ def theirs(side: dict[str, Any], given: Batch, scale: float, layers: bool) -> di
     """The same in torch, from the same weights."""
     import numpy as np
     import torch  # noqa: TID251 - the peer
-    from torch.nn import functional
 
+    functional = torch.nn.functional
     rates = {name: rate * scale for name, rate in DROPOUTS.items()}
 
     def tensor(path: str) -> Any:

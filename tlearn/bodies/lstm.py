@@ -1,9 +1,9 @@
 """An LSTM over time: everything that need not wait for the recurrence is one product.
 
-Features come first and rows last: ``gates = kernel · states`` with the few rows of a batch as the
-columns is a product that CPUs run at the speed of large ones, where ``states · kernel`` is a quarter
-slower. Shapes: t time, b batch, e width in, u units, g the four gates of all units (4u), in the
-order input, forget, cell, output, as in torch.
+Features come first and rows last: ``kernel · states`` with a batch's few rows as the columns is a
+product that CPUs run as fast as large ones, where ``states · kernel`` is a quarter slower. Shapes:
+t time, b batch, e width in, u units, g the four gates of all units (4u), in the order input,
+forget, cell, output, as in torch.
 
 References: Hochreiter and Schmidhuber 1997; Gers et al. 2000 (forget gates).
 """
