@@ -45,7 +45,7 @@ def language_task(
         ValueError: If the corpus, the tokenizer and the body do not go together.
     """
     asked, data = config.objective, config.data
-    _check(config, body, facts, tokenizer)
+    check_body(config, body, facts, tokenizer.size)
     held = held_out(asked.held_out)
     train = store_of(config, data.data, tokenizer, held)
     told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
@@ -61,7 +61,7 @@ def language_task(
         told.append(f"replayed: {asked.replay}, {asked.replay_share:.0%} of the tokens")
     test = store_of(config, data.test_split, tokenizer, None) if data.test_split else None
     remember = store_of(config, asked.remember, tokenizer, held) if asked.remember else None
-    rows = rows_of(config, body, facts, tokenizer)
+    rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
     penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
     head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
     if config.head.head_weights == "source":
@@ -97,8 +97,14 @@ def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) ->
     return there | {name: head[name] for name in ("activations",) if name in head}
 
 
-def rows_of(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer) -> Rows:
-    """How a run's rows are made."""
+def rows_of(
+    config: RunConfig,
+    body: Any,
+    facts: TextFacts,
+    marks: dict[str, int],
+    sentinels: tuple[int, ...],
+) -> Rows:
+    """How a run's rows are made, with the special tokens by what they are for."""
     asked = config.objective
     masking = Masking(rate=asked.mask_rate, unit=asked.mask_unit, fixed=asked.masks)
     if asked.objective == "replaced_tokens":
@@ -113,8 +119,8 @@ def rows_of(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer
         backward=facts.backward,
         masking=masking,
         span_length=asked.span_length,
-        marks=dict(tokenizer.special),
-        sentinels=sentinels_of(tokenizer),
+        marks=marks,
+        sentinels=sentinels,
         start=facts.token("start"),
     )
 
@@ -150,8 +156,8 @@ def held_out(specs: tuple[str, ...]) -> HeldOut | None:
     return HeldOut.of(*(open_texts(name, split) for name, _, split in opened))
 
 
-def _check(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer) -> None:
-    """Refuses a body that cannot learn this, before a corpus is read."""
+def check_body(config: RunConfig, body: Any, facts: TextFacts, tokens: int) -> None:
+    """Refuses a body that cannot learn this from so many kinds of tokens, before any is read."""
     asked = config.objective
     problems = []
     wanted = {"span_corruption": True, "prefix_lm": True}.get(asked.objective, False)
@@ -177,9 +183,9 @@ def _check(config: RunConfig, body: Any, facts: TextFacts, tokenizer: Tokenizer)
         problems.append(
             f"row_length {asked.row_length} is beyond the {facts.max_length} positions of the body"
         )
-    if tokenizer.size > facts.vocab_size:
+    if tokens > facts.vocab_size:
         problems.append(
-            f"the tokenizer numbers its tokens up to {tokenizer.size - 1}, the body has rows for "
+            f"the tokenizer numbers its tokens up to {tokens - 1}, the body has rows for "
             f"{facts.vocab_size}"
         )
     if problems:
