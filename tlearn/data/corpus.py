@@ -1,9 +1,10 @@
 """What a corpus is: documents of plain text in a fixed order, read one at a time."""
 
+import abc
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from tlearn.data.dataset import Dataset, id_of
 from tlearn.data.errors import DataError
@@ -22,31 +23,30 @@ class Document(NamedTuple):
     id: str
 
 
-@runtime_checkable
-class Corpus(Protocol):
+class Corpus(abc.ABC):
     """Documents in a fixed order; reading them holds one in memory at a time."""
 
-    @property
-    def name(self) -> str:
-        """What messages and stores call the corpus."""
-        ...
+    # A base class rather than a protocol: asked whether an object keeps to a protocol, Python 3.11
+    # reads its properties, and these read files.
+    name: str
+    """What messages and stores call the corpus."""
 
+    @abc.abstractmethod
     def __iter__(self) -> Iterator[Document]:
         """Reads the documents from the beginning."""
-        ...
 
     @property
+    @abc.abstractmethod
     def digest(self) -> str:
         """SHA-256 of what it holds now: its files are read through at every call."""
-        ...
 
     @property
+    @abc.abstractmethod
     def parts(self) -> Mapping[str, str]:
         """Digest of each file or part by name, so that a message can say which one changed."""
-        ...
 
 
-class JoinedCorpus:
+class JoinedCorpus(Corpus):
     """Several corpora end to end."""
 
     def __init__(self, corpora: Sequence[Corpus]):
@@ -80,7 +80,7 @@ class JoinedCorpus:
         return digest_of("joined", {f"{n}. {corpus.name}": corpus.digest for n, corpus in numbered})
 
 
-class TextCorpus:
+class TextCorpus(Corpus):
     """The texts of a dataset in memory, labels left aside; a pair is one document of two lines."""
 
     def __init__(self, dataset: Dataset):

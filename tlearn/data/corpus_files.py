@@ -8,9 +8,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal, cast
 
-from tlearn.data.corpus import Document, digest_of
+from tlearn.data.corpus import Corpus, Document, digest_of
 from tlearn.data.errors import DataError, closest, listing
 
 Form = Literal["text", "lines", "blank", "jsonl", "wikitext"]
@@ -31,7 +31,7 @@ _TOLD = 20
 _BOM = b"\xef\xbb\xbf"
 
 
-class FileCorpus:
+class FileCorpus(Corpus):
     """Documents in a file, or in the files of a folder by their names."""
 
     def __init__(
@@ -133,16 +133,18 @@ def _files(path: Path, form: Form) -> list[Path]:
 
 def _digest(file: Path) -> str:
     code = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(_BLOCK):
-            code.update(block)
+    try:
+        with file.open("rb") as handle:
+            while block := handle.read(_BLOCK):
+                code.update(block)
+    except FileNotFoundError:
+        raise DataError(f"{file}: is gone; open the corpus again without it") from None
     return code.hexdigest()
 
 
-def _open(file: Path) -> IO[bytes]:
-    if file.name.lower().endswith(".gz"):
-        return io.BufferedReader(cast(Any, gzip.open(file)), _BLOCK)
-    return file.open("rb")
+def _open(file: Path) -> io.BufferedReader:
+    packed = file.name.lower().endswith(".gz")
+    return io.BufferedReader(cast(Any, gzip.open(file) if packed else file.open("rb")), _BLOCK)
 
 
 def read_lines(file: Path, errors: Errors = "strict") -> Iterator[tuple[int, str]]:
@@ -179,7 +181,7 @@ def _decoded(raw: bytes, errors: Errors) -> str | None:
         return None
 
 
-def _bad_bytes(file: Path, number: int, raw: bytes, rest: IO[bytes]) -> DataError:
+def _bad_bytes(file: Path, number: int, raw: bytes, rest: io.BufferedReader) -> DataError:
     """Names this line and every later one that cannot be read."""
     problems, count = [], 0
     lines = ((later, line) for later, line in enumerate(rest, number + 1))

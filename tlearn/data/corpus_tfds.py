@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tlearn.data.corpus import Document, add_text, digest_of
+from tlearn.data.corpus import Corpus, Document, add_text, digest_of
 from tlearn.data.errors import DataError, closest
 from tlearn.data.text_columns import Columns, find_columns
 from tlearn.data.tfds_dataset import builder_at, prepared
 
 
-class TfdsCorpus:
+class TfdsCorpus(Corpus):
     """The texts of a prepared dataset, one example a document, read one at a time."""
 
     def __init__(

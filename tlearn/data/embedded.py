@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlearn.data.corpus import Document, digest_of
+from tlearn.data.corpus import Corpus, Document, digest_of
 from tlearn.data.docstrings import (
     STDLIB,
     Described,
@@ -20,7 +20,7 @@ _RULES = 1
 """Raised when the same source files make other documents."""
 
 
-class EmbeddedCorpus:
+class EmbeddedCorpus(Corpus):
     """Docstrings, a document a module; of the standard library also the pages of ``help()``.
 
     Source files are parsed, never imported.

@@ -96,7 +96,7 @@ class HeldOut:
         return bool(np.any(counts >= self._need[numbers]))
 
 
-class WithoutHeldOut:
+class WithoutHeldOut(Corpus):
     """A corpus less the documents that hold a test text."""
 
     def __init__(self, corpus: Corpus, held_out: HeldOut):

@@ -69,7 +69,7 @@ class TokenStore:
         """The number of documents."""
         return len(self.starts) - 1
 
-    def document(self, index: int) -> Int32[np.ndarray, " t"]:
+    def document(self, index: int | np.integer) -> Int32[np.ndarray, " t"]:
         """Reads the tokens of one document."""
         index = range(len(self))[int(index)]
         found = self.tokens[int(self.starts[index]) : int(self.starts[index + 1])]
