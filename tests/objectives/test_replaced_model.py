@@ -1,7 +1,8 @@
 """ELECTRA's two models: what is drawn and called replaced, where gradients go, what is learned.
 
 Tried with the breaks: a token drawn equal to the original called replaced, fillers written to the
-first token, the discriminator reading its own masks, the generator's own embeddings; each fails.
+first token, the discriminator reading the masks, a generator that doesn't train the shared tables,
+scores doubled before drawing; each fails here.
 """
 
 import dataclasses

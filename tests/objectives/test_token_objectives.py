@@ -1,7 +1,7 @@
 """Objectives over a vocabulary: equations on hand-made numbers, what counts, how sums add up.
 
-Tried with the breaks: -1 read as the last word, rows of mask 0 counted, the mean taken of each half
-batch, a tie counted as right, changes counted across two texts; each fails here.
+Tried with the breaks: places without a target counted, rows of mask 0 counted, a mean where a sum
+belongs, a tie called right, changes counted from one text to the next; each fails here.
 """
 
 import jax
