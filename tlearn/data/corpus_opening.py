@@ -12,6 +12,7 @@ from tlearn.data.corpus_tfds import TfdsCorpus
 from tlearn.data.embedded import EmbeddedCorpus
 from tlearn.data.errors import DataError, closest
 from tlearn.data.held_out import HeldOut, WithoutHeldOut
+from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
 from tlearn.data.text_dataset import joined_texts
 from tlearn.data.text_opening import TextOptions, text_splits
@@ -86,6 +87,8 @@ def _parts(spec: str) -> list[str]:
 
 
 def _open(spec: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
+    if is_planned(spec):
+        refuse_planned(spec)
     kind, colon, where = spec.partition(":")
     if not colon or (kind not in _OPENERS and Path(spec).expanduser().exists()):
         kind, where = _sniff(spec), spec

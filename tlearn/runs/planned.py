@@ -1,10 +1,13 @@
 """The task of a run whose data is not here, for what it would cost."""
 
+import dataclasses
+from typing import Any
+
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import augmentation, body_inputs, framing
-from tlearn.runs.parts import new_body
+from tlearn.runs.parts import new_body, unpooled
 from tlearn.runs.text_bodies import positions
 from tlearn.tasks import Task
 from tlearn.tasks.planned import planned_images, planned_texts
@@ -17,6 +20,8 @@ def planned_task(config: RunConfig, source: hub.Source | None) -> Task:
         ValueError: If the numbers cannot be read, or nothing says how large an example is.
     """
     data = config.data
+    if config.objective.objective != "labels":
+        return _corpus(config, source)
     facts = None if source is None else source.facts
     shares = {
         "validation": data.validation,
@@ -33,9 +38,46 @@ def planned_task(config: RunConfig, source: hub.Source | None) -> Task:
             **shares,
         )
     if not isinstance(facts, TextFacts):
-        body = bodies.build(dict(source.body)) if source else new_body(config, {})
-        facts = TextFacts(vocab_size=body.vocab_size, max_length=positions(body))
+        facts = _facts(_body(config, source))
     width = data.max_length or facts.max_length
     if not width:
         raise ValueError(f"{data.data}: nothing says how long texts are; name it by --max-length")
     return planned_texts(data.data, facts=facts, width=width, **shares)
+
+
+def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
+    """What `tlearn.runs.corpora.language_task` makes of a corpus, made of its size."""
+    from tlearn.runs.corpora import check_body, rows_of
+    from tlearn.tasks.language import goal_of, head_of
+    from tlearn.tasks.planned_corpus import marks_of, planned_corpus, sentinels_of
+
+    asked = config.objective
+    body = _body(config, source)
+    facts = source.facts if source and isinstance(source.facts, TextFacts) else _facts(body)
+    facts = dataclasses.replace(facts, backward=asked.direction == "backward")
+    check_body(config, body, facts, facts.vocab_size)
+    marks, sentinels = marks_of(facts.vocab_size), sentinels_of(facts.vocab_size)
+    penalties = {
+        "activation_penalty": asked.activation_penalty,
+        "change_penalty": asked.change_penalty,
+    }
+    return planned_corpus(
+        config.data.data,
+        rows=rows_of(config, body, facts, marks, sentinels),
+        facts=facts,
+        goal=goal_of(asked.objective, **penalties),
+        head=head_of(
+            asked.objective,
+            body,
+            penalised=any(value > 0 for value in penalties.values()),
+            generator=asked.generator,
+        ),
+    )
+
+
+def _body(config: RunConfig, source: hub.Source | None) -> Any:
+    return bodies.build(dict(source.body)) if source else new_body(config, unpooled(config))
+
+
+def _facts(body: Any) -> TextFacts:
+    return TextFacts(vocab_size=body.vocab_size, max_length=positions(body))

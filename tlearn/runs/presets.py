@@ -3,11 +3,12 @@
 from tlearn.params.paths import nearest
 from tlearn.runs.config import DataConfig, RunConfig, diff, replace
 from tlearn.runs.preset import Preset as Preset
+from tlearn.runs.presets_language import LANGUAGE
 from tlearn.runs.presets_texts import TEXTS
 from tlearn.runs.presets_transfer import TRANSFER
 from tlearn.runs.presets_vision import VISION
 
-PRESETS = {preset.name: preset for preset in (*TRANSFER, *VISION, *TEXTS)}
+PRESETS = {preset.name: preset for preset in (*TRANSFER, *VISION, *LANGUAGE, *TEXTS)}
 
 
 def apply_preset(config: RunConfig, name: str) -> RunConfig:
