@@ -123,7 +123,7 @@ def _rows_at_once(q: Array, k: Array) -> int | None:
     On a CPU weights that go through the main memory cost more than the products themselves; taken
     in parts, and computed again in the backward pass, they never leave the cache.
     """
-    sizes = (len(q), q.shape[1], k.shape[1])
+    sizes = (q.shape[0], q.shape[1], k.shape[1])
     # A scan over rows that lie on several devices would gather them.
     if jax.default_backend() != "cpu" or jax.device_count() > 1:
         return None
