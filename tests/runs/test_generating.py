@@ -58,12 +58,14 @@ def test_texts_go_on_in_words_whatever_the_batches(gpt):
     for m in made:
         assert m.goes_on
         assert m.whole.startswith(m.given)
-        assert m.text.startswith(" ")
+        # An end may come at once.
+        assert not m.text or m.text.startswith(" ")
         words = m.text.split()
         assert set(words) <= set(WORDS[3:])
         assert m.ended == (m.tokens < 6 or len(words) < 6)
     again = list(generate(gpt, TEXTS, Options(steps=6), batch_size=2))
     assert [m.text for m in again] == [m.text for m in made]
+    assert any(m.text for m in made)
     assert [m.score for m in again] == pytest.approx([m.score for m in made], rel=1e-5)
 
 
