@@ -134,14 +134,14 @@ def test_two_chunks_with_the_state_carried_are_one_long_row():
 def test_no_gradient_crosses_a_cut_or_the_beginning_of_an_example():
     x, start = given()
 
+    def last(x, flow):
+        return lstm(x, *weights(), start, flow)[0][:, -1].sum()
+
+    gradient = jax.jit(jax.grad(last), compiler_options=QUICK)
+
     def reach(segments, bptt):
         """Which inputs the last token's output depends on, by the gradient."""
-
-        def last(x):
-            flow = flow_of(segments, bptt)
-            return lstm(x, *weights(), start, flow)[0][:, -1].sum()
-
-        found = jax.jit(jax.grad(last), compiler_options=QUICK)(x)
+        found = gradient(x, flow_of(segments, bptt))
         return (np.abs(found).sum((0, 2)) > 0).tolist()
 
     ones = jnp.ones((B, T), jnp.int32)

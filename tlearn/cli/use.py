@@ -72,6 +72,8 @@ class EvaluateOptions:
     """A run's folder, or a source with a head."""
     examples: ExampleOptions
     """The examples."""
+    others: Annotated[tuple[str, ...], tyro.conf.arg(name="with", metavar="RUN...")] = ()
+    """Runs of the same classes to ask as well: the means of all their probabilities are scored."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,15 +110,18 @@ def evaluate(args: Sequence[str]) -> int:
     """Scores a run on a data set."""
     o = read(EvaluateOptions, args, verb="evaluate", about="Score a run on a data set.")
     o.examples.check()
+    from tlearn.runs.ensemble import ensemble
     from tlearn.runs.use import score
 
-    found = score(
-        o.run,
-        o.examples.selection(),
-        batch_size=o.examples.batch_size,
-        max_length=o.examples.max_length,
-        say=note,
-    )
+    settings = {
+        "batch_size": o.examples.batch_size,
+        "max_length": o.examples.max_length,
+        "say": note,
+    }
+    if o.others:
+        found = ensemble((o.run, *o.others), o.examples.selection(), **settings)
+    else:
+        found = score(o.run, o.examples.selection(), **settings)
     sys.stdout.write(f"{found}\n")
     return 0
 
