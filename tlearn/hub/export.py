@@ -44,8 +44,11 @@ def export_torch_names(source: Source | str | Path, file: str | Path) -> Path:
             f"no PyTorch naming fits this {source.body['family']} body: "
             + ("; ".join(reasons) or "its family has no table")
         )
-    classes = source.head["classes"] if source.head else None
-    arrays = invert(family.table(source.body, classes), tagged(source.params, source.collections))
+    if family.written is None:
+        table = family.table(source.body, source.head["classes"] if source.head else None)
+    else:
+        table = family.written(source.body, source.head)
+    arrays = invert(table, tagged(source.params, source.collections))
     return _write(Path(file).expanduser(), arrays, source, family.name)
 
 
@@ -64,11 +67,12 @@ def torch_family(source: Source, reasons: list[str] | None = None) -> Family | N
         if unfit:
             said.append(f"{family.name} cannot hold {unfit}")
         elif source.head is not None and (
-            source.head["family"] != "linear" or not source.head.get("use_bias", True)
+            source.head["family"] not in family.heads
+            or (source.head["family"] == "linear" and not source.head.get("use_bias", True))
         ):
             said.append(
                 f"the head {source.head['family']!r} has no name in {family.name}: "
-                "only linear heads can be exported"
+                f"only {' and '.join(family.heads)} heads can be exported"
             )
         else:
             return family

@@ -26,13 +26,14 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
         stored: Dtype in the file.
     """
 
-    __slots__ = ("_twins", "_view", "dtype", "stored")
+    __slots__ = ("_plus", "_twins", "_view", "dtype", "stored")
 
     def __init__(
         self,
         view: np.ndarray,
         twins: tuple[tuple[str, np.ndarray, np.ndarray], ...] = (),
         dtype: Any = None,
+        plus: np.ndarray | None = None,
     ) -> None:
         """Keeps a view.
 
@@ -41,8 +42,10 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
             twins: ``(what, array, other)``: arrays that must be bit-equal, compared at the first
                 look at the numbers.
             dtype: What to cast to; None for the file's own.
+            plus: A view of as many numbers that are added when it is read.
         """
         self._view = view
+        self._plus = plus
         self._twins = twins
         self.stored = view.dtype
         self.dtype = np.dtype(view.dtype if dtype is None else dtype)
@@ -69,7 +72,7 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any) -> "Leaf":
         """The same leaf, to be read in another dtype."""
-        return Leaf(self._view, self._twins, dtype)
+        return Leaf(self._view, self._twins, dtype, self._plus)
 
     def read(self) -> np.ndarray:
         """Reads it: a contiguous array of its own, never a view of the file.
@@ -85,6 +88,8 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
         # A float64 or a float16 may be too large or too fine: the cast is on the record.
         with np.errstate(over="ignore"):
             np.copyto(array, self._view, casting="unsafe")
+            if self._plus is not None:
+                array += self._plus.astype(self.dtype)
         forget(self._view)
         return array
 

@@ -111,8 +111,9 @@ def _foreign(spec: str, path: Path, raw: RawFile, family: str | None, read: bool
     _refuse_own_names(path, arrays)
     try:
         chosen, known = recognise({n: tuple(a.shape) for n, a in arrays.items()}, family)
-        checked = full_configs(known.body, _linear(known.classes), len(arrays))
-        mapped = lazily(chosen.table(checked.body, known.classes), arrays)
+        head = _linear(known.classes) if known.head is None else dict(known.head)
+        checked = full_configs(known.body, head, len(arrays))
+        mapped = lazily(known.table or chosen.table(checked.body, known.classes), arrays)
         params, collections = untagged(mapped)
         casts = {**to_float32(params), **to_float32(collections)}
         check_shapes(checked, params, collections)

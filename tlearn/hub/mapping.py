@@ -33,6 +33,8 @@ class Row:
             output axis, our last; rows that share a source must cover it together.
         tied: Of what is dropped: the foreign name whose array it repeats. If both are present they
             must be equal bit for bit; if only this one is, it stands in.
+        plus: A further foreign name, whose array is added to the first: two biases that only ever
+            act as their sum. Written back it is zero.
     """
 
     source: str
@@ -41,6 +43,7 @@ class Row:
     reason: str = ""
     part: tuple[int, int] | None = None
     tied: str = ""
+    plus: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Pair:
     reason: str
     part: tuple[int, int] | None = None
     tied: str = ""
+    plus: str = ""
 
 
 def expand(table: Table) -> tuple[Pair, ...]:
@@ -81,6 +85,11 @@ def expand(table: Table) -> tuple[Pair, ...]:
     pairs: list[Pair] = []
     for row in table.rows:
         names, there, tied = (_fields(text) for text in (row.source, row.target, row.tied))
+        if row.plus and (not row.target or row.part or _fields(row.plus) != names):
+            problems.append(
+                f"row {row.source!r} adds: it needs a target, no part, and equal fields"
+            )
+            continue
         if row.transform == "drop":
             if row.target or not row.reason or row.part:
                 problems.append(f"row {row.source!r} drops: it needs a reason, no target, no part")
@@ -106,6 +115,7 @@ def expand(table: Table) -> tuple[Pair, ...]:
                     row.reason,
                     row.part,
                     row.tied.format(**source) if tied <= names else "",
+                    row.plus.format(**source),
                 )
             )
     problems += _twins(pairs)
@@ -187,8 +197,9 @@ def matched(table: Table, arrays: Mapping[str, Any]) -> tuple[dict[str, Leaf], l
         if group[0].tied and name in arrays:
             ties.setdefault(group[0].tied, []).append(name)
     wanted = [name for name, group in grouped.items() if group[0].target]
-    spare = [name for name in arrays if name not in grouped]
-    absent = [name for name in wanted if name not in arrays and name not in ties]
+    added = [group[0].plus for group in grouped.values() if group[0].plus]
+    spare = [name for name in arrays if name not in grouped and name not in added]
+    absent = [name for name in (*wanted, *added) if name not in arrays and name not in ties]
     problems = [f"{name!r} is missing{_closest(name, spare)}" for name in absent]
     problems += [
         f"{name!r} is not in the table{_closest(name, absent or wanted)}" for name in spare
@@ -211,10 +222,23 @@ def matched(table: Table, arrays: Mapping[str, Any]) -> tuple[dict[str, Leaf], l
         for pair in grouped[name]:
             try:
                 view = _part(TRANSFORMS[pair.transform].view(array), pair.part)
-                mapped[pair.target] = Leaf(view, tuple(twins))
+                plus = _summand(pair, arrays, view)
+                mapped[pair.target] = Leaf(view, tuple(twins), plus=plus)
             except HubError as error:
                 problems.append(f"{name!r} {error}")
     return dict(sorted(mapped.items())), problems
+
+
+def _summand(pair: Pair, arrays: Mapping[str, Any], view: np.ndarray) -> np.ndarray | None:
+    if pair.plus not in arrays:
+        return None
+    other = TRANSFORMS[pair.transform].view(np.asanyarray(arrays[pair.plus]))
+    if (other.shape, other.dtype) != (view.shape, view.dtype):
+        raise HubError(
+            f"has the shape {view.shape} of {view.dtype}, but {pair.plus!r}, which is added to it, "
+            f"has {other.shape} of {other.dtype}"
+        )
+    return other
 
 
 def _part(array: np.ndarray, part: tuple[int, int] | None) -> np.ndarray:
@@ -274,6 +298,9 @@ def invert(table: Table, flat: Mapping[str, Any]) -> dict[str, np.ndarray]:
         try:
             whole = _joined([np.asarray(flat[path]) for path in paths])
             mapped[name] = TRANSFORMS[group[0].transform].backward(whole)
+            if group[0].plus:
+                # Adding minus zero changes no number, not even a minus zero.
+                mapped[group[0].plus] = np.full_like(mapped[name], -0.0)
         except HubError as error:
             problems.append(f"{', '.join(map(repr, paths))} {error}")
     if problems:

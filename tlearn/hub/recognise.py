@@ -6,7 +6,13 @@ from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.tables.family import Family, Recognised, Shapes
 from tlearn.params import nearest
 
-_TABLES = ("resnet_cifar", "resnet_torchvision", "mobilenet_v2_torchvision")
+_TABLES = (
+    "resnet_cifar",
+    "resnet_torchvision",
+    "mobilenet_v2_torchvision",
+    "awd_lstm_fastai",
+    "awd_lstm_salesforce",
+)
 
 
 def families() -> dict[str, Family]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tlearn.bodies.facts import ImageFacts
+from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.hub.mapping import Row, Table
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -18,18 +18,22 @@ class Recognised:
     Attributes:
         body: Config of the body.
         classes: Outputs of its head; None if it has no head.
-        facts: How its pictures were prepared, where the origin leaves no doubt.
+        facts: How its pictures or texts were prepared, where the origin leaves no doubt.
         label_names: Names of the outputs, where the origin leaves no doubt.
         known_labels: Names of some outputs.
         assumed: What the weights cannot show and the origin is trusted for.
+        head: Config of a head that is not the linear one of ``classes``.
+        table: The mapping table, where names say more of it than the configs do.
     """
 
     body: dict[str, Any]
     classes: int | None
-    facts: ImageFacts | None = None
+    facts: ImageFacts | TextFacts | None = None
     label_names: tuple[str, ...] | None = None
     known_labels: Mapping[int, str] = dataclasses.field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    head: Mapping[str, Any] | None = None
+    table: Table | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Family:
         recognise: Infers the config; raises `HubError` on the first contradiction.
         table: Builds the table of a body config and a number of classes.
         unfit: Says why a body config cannot be written in this origin's terms; empty if it can.
+        written: Builds the table to write with from the configs of body and head, for a head that
+            is not linear; the head is one of ``heads``.
+        heads: Families of heads that have names there.
     """
 
     name: str
@@ -53,6 +60,8 @@ class Family:
     recognise: Callable[[Shapes], Recognised]
     table: Callable[[Mapping[str, Any], int | None], Table]
     unfit: Callable[[Mapping[str, Any]], str]
+    written: Callable[[Mapping[str, Any], Mapping[str, Any] | None], Table] | None = None
+    heads: tuple[str, ...] = ("linear",)
 
 
 def norm_rows(source: str, target: str) -> tuple[Row, ...]:
