@@ -66,7 +66,7 @@ def main():
         ),
         params=source.params,
         collections=source.collections,
-        image=data["pool"][0],
+        examples=data["pool"][0],
         label=data["pool"][1],
         steps=quickstart.STEPS,
         batch_size=quickstart.BATCH,

@@ -81,7 +81,7 @@ def prepare(
         model=Model(bodies.build(dict(source.body)), heads.Linear(2)),
         params=source.params,
         collections=source.collections,
-        image=train.image,
+        examples=train.image,
         label=train.label,
         steps=updates,
         batch_size=batch_size,

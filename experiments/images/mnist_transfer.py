@@ -62,7 +62,7 @@ def prepare(data: Path, updates: int, reported: int) -> tuple[Bench, Part, Part]
         model=Model(bodies.build(dict(source.body)), heads.Linear(10)),
         params=source.params,
         collections=source.collections,
-        image=pool.image,
+        examples=pool.image,
         label=pool.label,
         steps=updates,
         batch_size=32,

@@ -29,7 +29,7 @@ def bench():
         model=network,
         params=params,
         collections=collections,
-        image=image,
+        examples=image,
         label=label,
         steps=6,
         batch_size=4,
@@ -49,8 +49,8 @@ def cell(bench, drawn, strategy=None, optimizer=None, **where):
         optimizer=optimizer or sgd(0.1, Constant()),
         **where,
     )
-    watch = (bench.image[:9], bench.label[:9])
-    return run_cell(bench, setting, drawn[5], SEEDS, evaluate_on=bench.image, watch=watch)
+    watch = (bench.examples[:9], bench.label[:9])
+    return run_cell(bench, setting, drawn[5], SEEDS, evaluate_on=bench.examples, watch=watch)
 
 
 def test_draws_are_nested_balanced_and_of_the_seed(bench, drawn):

@@ -17,6 +17,7 @@ VERBS = {
     "pretrain": ("tlearn.cli.train:pretrain", "train a body and a head from nothing"),
     "adapt": ("tlearn.cli.train:adapt", "go on with a source's objective on texts of your own"),
     "finetune": ("tlearn.cli.train:finetune", "transfer a source to a task, or resume a run"),
+    "pipeline": ("tlearn.cli.pipeline:pipeline", "run stages: pre-train, adapt, fine-tune"),
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures or texts with a run"),
     "generate": ("tlearn.cli.generate:generate", "make texts with a run or a source"),

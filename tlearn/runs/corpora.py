@@ -84,6 +84,30 @@ def language_task(
     )
 
 
+def parts_of(config: RunConfig) -> tuple[TokenStore, TokenStore, int | None]:
+    """Training and validation tokens of a run as they were, and what ends a document.
+
+    Raises:
+        ValueError: If the run had no validation part.
+    """
+    from tlearn.runs.build import load_source
+    from tlearn.runs.text_bodies import tokenizer_of
+
+    tokenizer = tokenizer_of(config, load_source(config, read=False))
+    held = held_out(config.objective.held_out)
+    train, share = (
+        store_of(config, config.data.data, tokenizer, held),
+        read_share(config.data.validation),
+    )
+    special = dict(tokenizer.special)
+    eos = special.get("eos", special.get("sep"))
+    if share is None:
+        return train, store_of(config, config.data.validation, tokenizer, held), eos
+    if not share:
+        raise ValueError("the run had no validation part")
+    return *split_store(train, share, config.train.seed), eos
+
+
 def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) -> dict[str, Any]:
     """The source's own head, where it predicts the same."""
     there = dict(source.head) if source is not None and source.head is not None else {}

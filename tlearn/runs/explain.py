@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from tlearn.data.planned import is_planned
 from tlearn.model import shapes
 from tlearn.runs.build import Built, build
-from tlearn.runs.config import RunConfig
+from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.costs import USED, costs, optimizer_bytes
 from tlearn.runs.flops import count_flops
 from tlearn.train.state import SourceWeights, State, init
@@ -29,6 +30,9 @@ def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = U
     Raises:
         ValueError: As starting the run would, for anything that does not fit.
     """
+    if is_planned(config.data.data) and not config.source:
+        # A source that is not named: what would be drawn afresh costs what is loaded costs.
+        config = replace(config, fresh="")
     said: list[str] = []
     built = build(config, said.append, draw=False)
     params, _ = shapes(built.model, *built.inputs)

@@ -105,7 +105,7 @@ def run(options: Quickstart, say: Any, command: str) -> Path:
         model=Model(build_body(dict(source.body)), Linear(len(NEW), kernel_init="scaled")),
         params=source.params,
         collections=source.collections,
-        image=data["pool"][0],
+        examples=data["pool"][0],
         label=data["pool"][1],
         steps=STEPS,
         batch_size=BATCH,
@@ -278,7 +278,7 @@ def _pixels(bench: Any, subsets: Sequence[np.ndarray], data: Mapping[str, Any]) 
     """What a linear model makes of the pixels alone: how much there is to gain at all."""
     from sklearn.linear_model import LogisticRegression
 
-    flat = bench.image.reshape(len(bench.image), -1)
+    flat = bench.examples.reshape(len(bench.examples), -1)
     images, truth = data["test"]
     scores = []
     for subset in subsets:

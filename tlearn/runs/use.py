@@ -82,6 +82,15 @@ def load(spec: str) -> Loaded:
     return Loaded(model, source)
 
 
+def load_body(spec: str) -> hub.Source:
+    """Loads a run's folder, or any source, with a head or without.
+
+    Raises:
+        RunFolderError: If it is a run that has not finished.
+    """
+    return _source(spec)
+
+
 def _source(spec: str) -> hub.Source:
     """Loads a source; the folder of a run needs no kind."""
     folder = Path(spec)

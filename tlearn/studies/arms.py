@@ -1,6 +1,7 @@
 """Strategies side by side: arms × seeds × amounts of labels, few programs, paired runs."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,8 @@ from tlearn.transfer.plan import Plan, fresh_patterns, plan, redraw
 from tlearn.transfer.strategy import Strategy
 
 Progress = Callable[[str, int], None]
+Examples = np.ndarray | Mapping[str, np.ndarray]
+"""Pictures, or whatever arrays a body takes by their names."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,11 @@ class Bench:
         model: Body and head.
         params: The source's body (head leaves are ignored) by path.
         collections: The source's statistics by path.
-        image: All pictures the runs may train on, prepared, ``[n h w c]``.
+        examples: All that the runs may train on, prepared: pictures ``[n h w c]``, or arrays by the
+            names of the body's inputs, examples first.
         label: Their labels.
         steps: Updates of a run.
-        batch_size: Pictures of an update.
+        batch_size: Examples of an update.
         points: Into how many equal parts a run is cut to look at it in between; divides `steps`.
         how: As in `train_many`.
         mesh: Devices to spread the runs over.
@@ -74,7 +78,7 @@ class Bench:
     model: Model
     params: Mapping[str, Any]
     collections: Mapping[str, Any]
-    image: np.ndarray
+    examples: Examples
     label: np.ndarray
     steps: int
     batch_size: int
@@ -93,8 +97,8 @@ class Cell:
     """The runs of one arm at one amount of labels.
 
     Attributes:
-        logits: Outputs on the evaluation pictures at the end, ``[runs n k]``.
-        curve: ``[runs points]`` accuracy on the pictures watched, at `at`.
+        logits: Outputs on the evaluation examples at the end, ``[runs n k]``.
+        curve: ``[runs points]`` accuracy on the examples watched, at `at`.
         at: Updates at which the curve was measured.
         distance: ``{layer: [runs]}``, ‖w − w_source‖ over the layer's parameters.
         pull: Σ η·λ over the updates, mean over runs.
@@ -119,8 +123,8 @@ def run_cell(
     subsets: Sequence[np.ndarray],
     seeds: Sequence[int],
     *,
-    evaluate_on: np.ndarray,
-    watch: tuple[np.ndarray, np.ndarray] | None = None,
+    evaluate_on: Examples,
+    watch: tuple[Examples, np.ndarray] | None = None,
 ) -> Cell:
     """Trains one arm on every seed's subset, all in one program.
 
@@ -129,22 +133,21 @@ def run_cell(
     Args:
         bench: What the arms share.
         setting: The arm.
-        subsets: Indices of the training pictures of each run.
+        subsets: Indices of the training examples of each run.
         seeds: One a run.
-        evaluate_on: Pictures whose outputs are wanted at the end.
-        watch: Pictures and labels for the curve; never those that are reported.
+        evaluate_on: Examples whose outputs are wanted at the end.
+        watch: Examples and labels for the curve; never those that are reported.
 
     Raises:
         ValueError: If the arm cannot be planned.
     """
     began = time.perf_counter()
     rows, states = _start(bench, setting, seeds)
-    model, data, prepare = bench.model, {"image": bench.image}, lambda image: image
+    model, prepare = bench.model, functools.partial(named, bench.model)
     if setting.cached:
         model = Model(Cached(bench.model.body.feature_width), _head(bench.model))
         prepare = _features(bench)
-        data = {"features": prepare(bench.image)}
-    data["label"] = bench.label
+    data = prepare(bench.examples) | {"label": bench.label}
     plans_key = (
         setting.cached,
         rows.trainable,
@@ -202,20 +205,22 @@ def run_cell(
 
 def _start(bench: Bench, setting: Setting, seeds: Sequence[int]) -> tuple[Plan, State]:
     """The arm's plan and one initial state a seed."""
-    picture = jax.ShapeDtypeStruct((1, *bench.image.shape[1:]), jnp.float32)
+    found = named(bench.model, bench.examples)
+    first = [jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for x in found.values()]
     layers = bench.model.body.layer_names
     states, rows = [], None
     for seed in seeds:
         key = jax.random.key(seed)
-        drawn, statistics = initialise(bench.model, stream(key, "init"), picture)
+        drawn, statistics = initialise(bench.model, stream(key, "init"), *first)
         if setting.scratch:
             params, fresh, collections = drawn, frozenset(drawn), statistics
         else:
             body = {p: v for p, v in bench.params.items() if p.startswith("body/")}
             patterns = (*fresh_patterns(setting.strategy, layers), "head/.*")
             params, fresh = redraw({**drawn, **body}, drawn, patterns)
+            # A head that normalises has statistics of its own, which no source knows.
             collections = {
-                p: statistics[p] if _is_fresh(p, fresh) else v for p, v in bench.collections.items()
+                p: v if _is_fresh(p, fresh) else bench.collections[p] for p, v in statistics.items()
             }
         if setting.cached:
             params = {p: v for p, v in params.items() if p.startswith("head/")}
@@ -256,34 +261,44 @@ def _classes(model: Model) -> int:
     return int(describe_head(model.head)["classes"])
 
 
-def _features(bench: Bench) -> Callable[[np.ndarray], np.ndarray]:
-    """Runs the source's body once over pictures, in blocks."""
+def named(model: Model, examples: Examples) -> dict[str, np.ndarray]:
+    """The body's inputs by name, in its order; one array is its only input."""
+    names = tuple(model.body.inputs)
+    if isinstance(examples, Mapping):
+        return {name: examples[name] for name in names}
+    return {names[0]: examples}
+
+
+def _features(bench: Bench) -> Callable[[Examples], dict[str, np.ndarray]]:
+    """Runs the source's body once over examples, in blocks."""
     params = {p: jnp.asarray(v) for p, v in bench.params.items() if p.startswith("body/")}
     statistics = {p: jnp.asarray(v) for p, v in bench.collections.items()}
     key = ("features", bench.model)
     if key not in bench._steps:
 
-        def pooled(params: Any, statistics: Any, image: Array) -> Array:
+        def pooled(params: Any, statistics: Any, inputs: Any) -> Array:
             body = bench.model.body
             tree = variables(
                 {p.removeprefix("body/"): v for p, v in params.items()},
                 {p.removeprefix("body/"): v for p, v in statistics.items()},
             )
-            features: Any = body.apply(tree, image, train=False)
+            features: Any = body.apply(tree, *inputs, train=False)
             return features.pooled
 
         bench._steps[key] = jax.jit(pooled)
     apply: Any = bench._steps[key]
 
-    def compute(image: np.ndarray, block: int = 256) -> np.ndarray:
-        pad = -len(image) % min(block, len(image))
-        size = min(block, len(image))
-        whole = np.concatenate([image, image[:pad]]) if pad else image
+    def compute(examples: Examples, block: int = 256) -> dict[str, np.ndarray]:
+        inputs = list(named(bench.model, examples).values())
+        count = len(inputs[0])
+        size = min(block, count)
+        pad = -count % size
+        whole = [np.concatenate([x, x[:pad]]) if pad else x for x in inputs]
         parts = [
-            np.asarray(apply(params, statistics, whole[i : i + size]))
-            for i in range(0, len(whole), size)
+            np.asarray(apply(params, statistics, [x[i : i + size] for x in whole]))
+            for i in range(0, count, size)
         ]
-        return np.concatenate(parts)[: len(image)]
+        return {"features": np.concatenate(parts)[:count]}
 
     return compute
 
@@ -304,16 +319,16 @@ def _distances(bench: Bench, states: State) -> dict[str, np.ndarray]:
 def subsets(
     label: np.ndarray, per_class: Sequence[int], seeds: Sequence[int], *, among: np.ndarray
 ) -> dict[int, list[np.ndarray]]:
-    """Draws n pictures of each class for every seed; the smaller draws lie inside the larger.
+    """Draws n examples of each class for every seed; the smaller draws lie inside the larger.
 
     Args:
-        label: Labels of all pictures.
+        label: Labels of all examples.
         per_class: Amounts of labels.
         seeds: One draw a seed.
         among: Indices that may be drawn.
 
     Raises:
-        ValueError: If a class has fewer pictures than asked for.
+        ValueError: If a class has fewer examples than asked for.
     """
     drawn: dict[int, list[np.ndarray]] = {n: [] for n in per_class}
     for seed in seeds:

@@ -103,7 +103,7 @@ def train_many(
             call to call: the program is compiled once for it.
         states: Stacked initial states, one a run.
         source: Source weights, shared by all runs.
-        data: The data set in memory, ``image`` and ``label`` with examples first, preprocessed;
+        data: The data set in memory, the body's inputs and ``label``, examples first, prepared;
             shared by all runs.
         orders: Indices of the examples of every batch; subsets are orders that leave the rest out.
         how: ``map`` runs one after another inside the program, ``vmap`` all at once. The first
@@ -133,34 +133,42 @@ def train_many(
 
 @functools.partial(jax.jit, static_argnames=("model", "how", "mesh"))
 def _predict(
-    model: Model, how: How, mesh: Mesh | None, params: PyTree, collections: PyTree, image: Array
+    model: Model, how: How, mesh: Mesh | None, params: PyTree, collections: PyTree, given: PyTree
 ) -> Array:
-    def one(run: tuple[Any, Any], image: Array) -> Array:
-        logits: Any = model.apply(variables(run[0], run[1]), image, train=False)
+    def one(run: tuple[Any, Any], given: PyTree) -> Array:
+        logits: Any = model.apply(variables(run[0], run[1]), *given, train=False)
         return logits
 
-    def block(params: PyTree, collections: PyTree, image: Array) -> Array:
+    def block(params: PyTree, collections: PyTree, given: PyTree) -> Array:
         if how == "map":
-            return jax.lax.map(lambda run: one(run, image), (params, collections))
-        return jax.vmap(lambda p, c: one((p, c), image))(params, collections)
+            return jax.lax.map(lambda run: one(run, given), (params, collections))
+        return jax.vmap(lambda p, c: one((p, c), given))(params, collections)
 
     if mesh is None:
-        return block(params, collections, image)
+        return block(params, collections, given)
     spread, whole = PartitionSpec(AXIS), PartitionSpec()
     return jax.shard_map(
         block, mesh=mesh, in_specs=(spread, spread, whole), out_specs=spread, check_vma=False
-    )(params, collections, image)
+    )(params, collections, given)
 
 
 def predict_many(
     model: Model,
     states: State,
-    image: np.ndarray,
+    given: np.ndarray | Mapping[str, np.ndarray],
     *,
     how: How = "map",
     mesh: Mesh | None = None,
 ) -> np.ndarray:
-    """Computes every run's outputs on the same examples: ``[runs n k]``."""
+    """Computes every run's outputs on the same examples, ``[runs n k]``.
+
+    Args:
+        model: The model.
+        states: The runs, stacked.
+        given: Its body's only input, or all of them by name, examples first.
+        how: As in `train_many`.
+        mesh: As in `train_many`.
+    """
     params, collections = states.params, states.collections
     runs = states.step.shape[0]
     if mesh is not None:
@@ -168,7 +176,10 @@ def predict_many(
         repeat = functools.partial(jax.tree.map, lambda x: jnp.concatenate([x] + [x[-1:]] * pad))
         spread = NamedSharding(mesh, PartitionSpec(AXIS))
         params, collections = jax.device_put((repeat(params), repeat(collections)), spread)
-    logits = _predict(model, how, mesh, params, collections, jnp.asarray(image))
+    names = model.body.inputs
+    arrays = [given[name] for name in names] if isinstance(given, Mapping) else [given]
+    inputs = [jnp.asarray(array) for array in arrays]
+    logits = _predict(model, how, mesh, params, collections, inputs)
     return np.asarray(logits)[:runs]
 
 

@@ -1,0 +1,299 @@
+"""Stages that follow each other: each a run of its own, done once for the same inputs.
+
+A stage's folder is named after a digest of everything it depends on: its config, the contents of
+its data, and the digests of the stages before it. What changes a later stage leaves the earlier
+ones alone; what was killed goes on where it was.
+"""
+
+import dataclasses
+import hashlib
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tlearn import __version__
+from tlearn.params.paths import nearest
+from tlearn.runs.config import RunConfig, replace, to_json
+from tlearn.runs.fingerprint import fingerprint
+from tlearn.runs.summary import RESULTS
+
+Say = Callable[[str], None]
+STAGE = "stage:"
+"""Before the name of an earlier stage, where a folder is expected."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerStage:
+    """A tokenizer trained on a corpus.
+
+    Attributes:
+        name: What later stages call it.
+        corpus: What it is trained on.
+        kind: ``wordpiece``, ``bpe``, ``unigram`` or ``word``.
+        vocab_size: Most tokens.
+        lowercase: Whether texts are lowercased.
+        sentinels: Tokens that stand for spans.
+        held_out: Datasets whose texts the corpus may not hold, as a run's option of that name.
+    """
+
+    name: str
+    corpus: str
+    kind: str = "wordpiece"
+    vocab_size: int = 8000
+    lowercase: bool = True
+    sentinels: int = 0
+    held_out: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStage:
+    """A run: pre-training, adaptation or fine-tuning.
+
+    Attributes:
+        name: What later stages call it.
+        run: What it does. Its ``source`` and ``tokenizer`` may be ``stage:NAME``.
+    """
+
+    name: str
+    run: RunConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CallStage:
+    """Anything else that reads earlier stages and fills a folder.
+
+    Attributes:
+        name: What later stages call it.
+        call: Called with (its folder, the folders of the stages before by name, what to tell).
+            It must leave the file of `done` last.
+        options: What it depends on beside the stages, ready for JSON.
+        done: The file that is there once it is finished.
+    """
+
+    name: str
+    call: Callable[[Path, Mapping[str, Path], Say], None]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    done: str = "report.html"
+
+
+Stage = TokenizerStage | RunStage | CallStage
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """Stages in their order.
+
+    Attributes:
+        name: What it is called.
+        stages: Each may use those before it.
+        about: What it is for.
+
+    Raises:
+        ValueError: If two stages have one name, or one uses what does not come before it.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        seen: dict[str, Stage] = {}
+        problems = []
+        for stage in self.stages:
+            if stage.name in seen or not stage.name.replace("-", "").replace("_", "").isalnum():
+                problems.append(
+                    f"stage {stage.name!r}: names are letters, digits, - and _, each used once"
+                )
+            for user, kind in _used(stage).items():
+                found = seen.get(user)
+                if found is None:
+                    close = nearest(user, seen)
+                    problems.append(f"stage {stage.name!r} uses {user!r}: before it are {close}")
+                elif not isinstance(found, kind):
+                    problems.append(
+                        f"stage {stage.name!r} uses {user!r} as a {kind.__name__}, which is a "
+                        f"{type(found).__name__}"
+                    )
+            seen[stage.name] = stage
+        if not self.stages:
+            problems.append("it has no stages")
+        if problems:
+            raise ValueError(
+                f"the pipeline {self.name!r} cannot be run:\n  " + "\n  ".join(problems)
+            )
+
+
+def _used(stage: Stage) -> dict[str, type]:
+    """Names of the stages that one uses, and what they must be."""
+    if not isinstance(stage, RunStage):
+        return {}
+    wanted = {stage.run.source: RunStage, stage.run.body.tokenizer: TokenizerStage}
+    return {n.removeprefix(STAGE): kind for n, kind in wanted.items() if n.startswith(STAGE)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A stage, where it goes, and whether it is done.
+
+    Attributes:
+        stage: What it does.
+        folder: Where; its name ends with the digest.
+        digest: Of all it depends on.
+        state: ``done``, ``begun`` or ``new``.
+    """
+
+    stage: Stage
+    folder: Path
+    digest: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.stage.name:<14} {self.state:<6} {self.folder.name}"
+
+
+def plan_pipeline(pipeline: Pipeline, out: str | Path) -> list[Planned]:
+    """Looks up what is done already; nothing is run.
+
+    Args:
+        pipeline: The stages.
+        out: Folder of all their folders.
+    """
+    place = Path(out).expanduser().absolute()
+    planned: list[Planned] = []
+    digests: dict[str, str] = {}
+    for stage in pipeline.stages:
+        digest = _digest(stage, digests)
+        digests[stage.name] = digest
+        folder = place / f"{stage.name}-{digest[:12]}"
+        state = "done" if (folder / _done(stage)).is_file() else "new"
+        if state == "new" and folder.exists():
+            state = "begun"
+        planned.append(Planned(stage, folder, digest, state))
+    return planned
+
+
+def run_pipeline(
+    pipeline: Pipeline, out: str | Path, *, say: Say = print, quiet: bool = False
+) -> dict[str, Path]:
+    """Runs what is not done yet, in order; each stage's folder by its name.
+
+    Args:
+        pipeline: The stages.
+        out: Folder of all their folders.
+        say: Told what is going on.
+        quiet: No progress on the screen.
+
+    Raises:
+        InterruptedError: If a stage was stopped by a signal; the same command goes on with it.
+        ValueError: If a stage cannot be run; what was done before stays done.
+    """
+    folders: dict[str, Path] = {}
+    planned = plan_pipeline(pipeline, out)
+    for number, one in enumerate(planned, 1):
+        say(f"{number} of {len(planned)}: {one}")
+        if one.state != "done":
+            _run(one, folders, say, quiet)
+        folders[one.stage.name] = one.folder
+    return folders
+
+
+def open_pipeline(spec: str) -> Pipeline:
+    """Opens a preset by its name, or ``PIPELINE`` of a Python file.
+
+    Raises:
+        ValueError: If there is no such preset or file, or the file holds no pipeline.
+    """
+    from tlearn.runs.pipeline_presets import PRESETS
+
+    if spec in PRESETS:
+        return PRESETS[spec]()
+    if not spec.endswith(".py") or not Path(spec).is_file():
+        raise ValueError(
+            f"{spec!r} is neither a preset ({', '.join(PRESETS)}; closest: "
+            f"{nearest(spec, PRESETS)}) nor a Python file"
+        )
+    found = runpy.run_path(spec).get("PIPELINE")
+    if not isinstance(found, Pipeline):
+        raise ValueError(
+            f"{spec} needs PIPELINE = tlearn.runs.pipeline.Pipeline(...), and has "
+            f"{type(found).__name__}"
+        )
+    return found
+
+
+def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> None:
+    stage = one.stage
+    one.folder.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(stage, TokenizerStage):
+        _train_tokenizer(stage, one.folder)
+    elif isinstance(stage, CallStage):
+        one.folder.mkdir(exist_ok=True)
+        stage.call(one.folder, folders, say)
+    else:
+        from tlearn.runs.training import resume, start
+
+        if one.state == "begun":
+            result = resume(one.folder, say=say, quiet=quiet)
+        else:
+            result = start(_resolved(stage.run, folders), one.folder, say=say, quiet=quiet)
+        if not result.finished:
+            raise InterruptedError(
+                f"stage {stage.name!r} was stopped at step {result.step}; the same command goes on"
+            )
+
+
+def _train_tokenizer(stage: TokenizerStage, folder: Path) -> None:
+    from tlearn.data.corpus_opening import open_corpus
+    from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
+    from tlearn.runs.corpora import held_out
+
+    corpus = open_corpus(stage.corpus, held_out=held_out(stage.held_out))
+    kind: Any = stage.kind
+    made = train_tokenizer(
+        corpus, kind, stage.vocab_size, lowercase=stage.lowercase, sentinels=stage.sentinels
+    )
+    # Under another name until it is whole: its last file says that it is done.
+    partial = folder.with_name(f".{folder.name}.partial")
+    save_tokenizer(made, partial)
+    if folder.exists():
+        raise ValueError(f"{folder} holds something else; remove it")
+    partial.rename(folder)
+
+
+def _resolved(run: RunConfig, folders: Mapping[str, Path]) -> RunConfig:
+    """The config with the folders of earlier stages in place of their names."""
+    changes: dict[str, Any] = {}
+    if run.source.startswith(STAGE):
+        changes["source"] = f"run:{folders[run.source.removeprefix(STAGE)]}"
+    if run.body.tokenizer.startswith(STAGE):
+        changes["tokenizer"] = str(folders[run.body.tokenizer.removeprefix(STAGE)])
+    return replace(run, **changes)
+
+
+def _digest(stage: Stage, before: Mapping[str, str]) -> str:
+    depends: dict[str, Any] = {"tlearn": __version__, "kind": type(stage).__name__}
+    if isinstance(stage, RunStage):
+        asked = stage.run.objective
+        depends["run"] = to_json(stage.run)
+        # Where stores lie, and how often is told, changes nothing that is learned.
+        depends["run"]["objective"].pop("stores")
+        specs = [stage.run.data.data, asked.replay, asked.remember, *asked.held_out]
+        if stage.run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
+            specs.append(stage.run.data.validation)
+        depends["data"] = {spec: fingerprint(spec) for spec in specs if spec}
+        depends["before"] = {name: before[name] for name in sorted(_used(stage))}
+    elif isinstance(stage, TokenizerStage):
+        depends["stage"] = dataclasses.asdict(stage)
+        depends["data"] = {s: fingerprint(s) for s in (stage.corpus, *stage.held_out)}
+    else:
+        depends["options"] = dict(stage.options)
+        depends["before"] = dict(before)
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def _done(stage: Stage) -> str:
+    if isinstance(stage, RunStage):
+        return RESULTS
+    return stage.done if isinstance(stage, CallStage) else "tokenizer.json"

@@ -1,0 +1,173 @@
+"""Pipelines that need no download: three stages on the documentation that Python installs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
+from tlearn.runs.label_curves import LabelCurves
+from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.pipeline import CallStage, Pipeline, RunStage, TokenizerStage
+
+GENERAL, DOMAIN, TASK = "embedded:stdlib", "embedded:scipy", "embedded:scipy"
+HELD_OUT = (f"{TASK}@test",)
+
+
+def _stages(
+    *,
+    body: str,
+    settings: tuple[str, ...],
+    objective: str,
+    row_length: int,
+    batch_size: int,
+    rate: float,
+    lengths: tuple[str, str],
+    tokenizer: TokenizerStage,
+    curves: dict[str, Any],
+    title: str,
+    **more: Any,
+) -> tuple[Any, ...]:
+    """A tokenizer, pre-training on general text, adaptation to the domain, and labels."""
+    asked = ObjectiveConfig(
+        objective=objective,  # pyright: ignore[reportArgumentType]
+        row_length=row_length,
+        held_out=HELD_OUT,
+    )
+    base = replace(
+        RunConfig(data=DataConfig(data=GENERAL), objective=asked),
+        body=body,
+        settings=settings,
+        tokenizer=f"stage:{tokenizer.name}",
+        validation="5%",
+        optimizer="adamw",
+        rate=rate,
+        schedule="linear:warmup=5%",
+        weight_decay=0.01,
+        clip=1.0,
+        batch_size=batch_size,
+        length=lengths[0],
+        report_every=50,
+        checkpoint_every=200,
+        **more,
+    )
+    adapted = replace(
+        base,
+        data=dataclasses.replace(base.data, data=DOMAIN),
+        body=RunConfig(data=base.data).body,
+        source="stage:pretrain",
+        head=HeadConfig(head_weights="source"),
+        objective=dataclasses.replace(asked, remember=GENERAL),
+        rate=rate / 2,
+        length=lengths[1],
+    )
+    found = LabelCurves(
+        task=TASK,
+        stages={"pre-trained": "pretrain", "pre-trained, adapted": "adapt"},
+        title=title,
+        **curves,
+    )
+    return (
+        tokenizer,
+        RunStage(name="pretrain", run=base),
+        RunStage(name="adapt", run=adapted),
+        CallStage(name="labels", call=found, options=dataclasses.asdict(found)),
+    )
+
+
+def ulmfit_demo() -> Pipeline:
+    """ULMFiT's three stages at a thousandth of its size (Howard and Ruder 2018)."""
+    return Pipeline(
+        name="ulmfit-demo",
+        about=(
+            "an AWD-LSTM learns the standard library's documentation, is adapted to scipy's, and "
+            "tells which part of scipy a description is from"
+        ),
+        stages=_stages(
+            body="awd-lstm",
+            settings=("width=128", "hidden=256", "depth=2", "dropout_scale=0.3"),
+            objective="next_tokens",
+            row_length=40,
+            batch_size=32,
+            rate=4e-3,
+            lengths=("3ep", "2ep"),
+            tokenizer=TokenizerStage(
+                name="tokenizer",
+                corpus=GENERAL,
+                kind="bpe",
+                vocab_size=3000,
+                held_out=HELD_OUT,
+            ),
+            curves={
+                "head": "ulmfit",
+                "pooling": "concat",
+                "rate": 4e-3,
+                "scratch_rate": 4e-3,
+                "layer_decay": 1 / 2.6,
+                "settings": {"dropout_scale": 0.5},
+            },
+            title="ULMFiT in small: what each stage buys",
+        ),
+    )
+
+
+_SMALL = ("width=128", "depth=2", "heads=4", "feed_forward=512", "positions=128")
+
+
+def bert_demo() -> Pipeline:
+    """BERT's two objectives and the same three stages (Devlin et al. 2019)."""
+    return Pipeline(
+        name="bert-demo",
+        about="the same with a tiny BERT: masked tokens and next sentence",
+        stages=_stages(
+            body="bert-tiny",
+            settings=_SMALL,
+            objective="next_sentence",
+            row_length=64,
+            batch_size=32,
+            rate=1e-3,
+            lengths=("8ep", "4ep"),
+            tokenizer=TokenizerStage(
+                name="tokenizer",
+                corpus=GENERAL,
+                kind="wordpiece",
+                vocab_size=3000,
+                held_out=HELD_OUT,
+            ),
+            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
+            title="A tiny BERT: what each stage buys",
+        ),
+    )
+
+
+def gpt_demo() -> Pipeline:
+    """A language model of blocks and the same three stages (Radford et al. 2018)."""
+    return Pipeline(
+        name="gpt-demo",
+        about="the same with a tiny GPT-2",
+        stages=_stages(
+            body="gpt2",
+            settings=_SMALL,
+            objective="next_tokens",
+            row_length=64,
+            batch_size=32,
+            rate=2e-3,
+            lengths=("4ep", "2ep"),
+            tokenizer=TokenizerStage(
+                name="tokenizer",
+                corpus=GENERAL,
+                kind="bpe",
+                vocab_size=3000,
+                held_out=HELD_OUT,
+            ),
+            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
+            title="A tiny GPT: what each stage buys",
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], Pipeline]] = {
+    "ulmfit-demo": ulmfit_demo,
+    "bert-demo": bert_demo,
+    "gpt-demo": gpt_demo,
+}
+"""Pipelines by name."""
