@@ -16,6 +16,7 @@ from tlearn.objectives import Classification, Regression
 from tlearn.params import FlatParams, digest
 from tlearn.replaced import joined
 from tlearn.runs.folder import RunFolderError
+from tlearn.runs.language_scoring import score_corpus, scores_texts
 from tlearn.runs.reading import Pictures, Reader, Selection, Texts, placed
 from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
 from tlearn.train.step import inputs
@@ -108,11 +109,11 @@ def _source(spec: str) -> hub.Source:
 def score(
     spec: str, chosen: Selection, *, batch_size: int = 64, max_length: int = 0, say: Say = _silent
 ) -> Evaluation:
-    """Evaluates a model on a dataset whose labels are matched by name.
+    """Evaluates a model on a dataset whose labels are matched by name; a language model on texts.
 
     Args:
         spec: A run's folder or a source.
-        chosen: The examples.
+        chosen: The examples; of a language model, a corpus.
         batch_size: Examples at a time.
         max_length: Where texts are cut, in tokens; 0 for what the body can take.
         say: Told what the figures should be read with.
@@ -121,6 +122,15 @@ def score(
         DataError: If the data has labels the model was not trained on.
     """
     loaded = load(spec)
+    if scores_texts(loaded.source):
+        return score_corpus(
+            loaded.model,
+            loaded.source,
+            loaded.params,
+            loaded.statistics,
+            chosen.data,
+            batch_size=batch_size,
+        )
     reader = loaded.reader(say, max_length)
     dataset = reader.matched(reader.open(chosen))
     names = loaded.label_names

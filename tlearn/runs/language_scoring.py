@@ -1,0 +1,95 @@
+"""A language model's loss and perplexity on a corpus, in the rows it was trained with."""
+
+import dataclasses
+from typing import Any
+
+from tlearn.bodies.facts import TextFacts
+from tlearn.hub import Source
+from tlearn.model import Model
+from tlearn.runs.config import DataConfig, RunConfig, from_json
+from tlearn.runs.corpora import rows_of, store_of
+from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.text_bodies import facts_of, tokenizer_of
+from tlearn.tasks.language import LanguageTask, goal_of
+from tlearn.tasks.row_making import sentinels_of
+from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
+
+_OBJECTIVES = {
+    "causal_lm": "next_tokens",
+    "masked_lm": "masked_tokens",
+    "pretraining": "next_sentence",
+    "replaced_token_training": "replaced_tokens",
+}
+"""What a head was trained on, where nothing else says so."""
+
+
+def scores_texts(source: Source) -> bool:
+    """Whether a source's head predicts parts of texts rather than labels."""
+    return (source.head or {}).get("family") in _OBJECTIVES
+
+
+def score_corpus(
+    model: Model, source: Source, params: Any, statistics: Any, data: str, *, batch_size: int
+) -> Evaluation:
+    """Evaluates a language model on a corpus.
+
+    Args:
+        model: Body and head.
+        source: The weights and what travels with them: for a run of tlearn its rows too.
+        params: Parameters by path.
+        statistics: Statistics by path.
+        data: The corpus.
+        batch_size: Rows at a time.
+
+    Raises:
+        ValueError: If the corpus cannot be read, or the tokenizer lacks what rows need.
+    """
+    config = _config(source, model.body)
+    tokenizer = tokenizer_of(config, source)
+    facts = facts_of(config, source, tokenizer)
+    store = store_of(config, data, tokenizer, None)
+    task = LanguageTask(
+        train=store,
+        validation=None,
+        test=None,
+        facts=facts,
+        tokenizer=tokenizer,
+        rows=rows_of(config, model.body, facts, dict(tokenizer.special), sentinels_of(tokenizer)),
+        goal=goal_of(config.objective.objective),
+        head=dict(source.head or {}),
+    )
+    batches = task.eval_batches(store, batch_size)
+    body: Any = model.body
+    found = evaluate(
+        make_eval_step(model, task.objective, task.kept),
+        params,
+        statistics,
+        batches,
+        expected=batches.examples_per_epoch,
+        unit=task.unit,
+        carry=body.initial_carry(batch_size) if task.streams else None,
+    )
+    more = task.metrics(found.predictions, found.labels)
+    return dataclasses.replace(found, metrics=found.metrics | more)
+
+
+def _config(source: Source, body: Any) -> RunConfig:
+    """How the rows were made: as its run had them, or as is usual for its head."""
+    stored = source.provenance.get("config")
+    if isinstance(stored, dict):
+        config = from_json(stored)
+        if config.objective.objective != "labels":
+            # Its own tokenizer goes with the weights; the folder it came from may be gone.
+            own = dataclasses.replace(config.body, tokenizer="")
+            asked = dataclasses.replace(config.objective, vocabulary="strict", direction="forward")
+            return dataclasses.replace(config, body=own, objective=asked)
+    objective: Any = _OBJECTIVES[(source.head or {})["family"]]
+    if "decoder_tokens" in body.inputs:
+        objective = "span_corruption"
+    facts = source.facts
+    longest = facts.max_length if isinstance(facts, TextFacts) else None
+    length = min(128, longest or 128)
+    return RunConfig(
+        data=DataConfig(data=""),
+        objective=ObjectiveConfig(objective=objective, row_length=length),
+    )
