@@ -20,6 +20,7 @@ VERBS = {
     "pipeline": ("tlearn.cli.pipeline:pipeline", "run stages: pre-train, adapt, fine-tune"),
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures or texts with a run"),
+    "vectors": ("tlearn.cli.vectors:vectors", "train word vectors on a corpus"),
     "generate": ("tlearn.cli.generate:generate", "make texts with a run or a source"),
     "extract": ("tlearn.cli.use:extract", "keep a body's features of a data set on disk"),
     "export": ("tlearn.cli.export:export", "write a model for others: transformers, timm, ..."),

@@ -268,27 +268,33 @@ def _checked(path: Path, words: list[str], table: np.ndarray, form: str) -> Vect
     return Vectors(tuple(words), table, form)
 
 
-def write_word2vec(file: str | Path, words: tuple[str, ...], table: np.ndarray) -> Path:
-    """Writes word2vec text; `read_word2vec` gives the same float32 numbers back.
+def write_word2vec(
+    file: str | Path, words: tuple[str, ...], table: np.ndarray, *, binary: bool = False
+) -> Path:
+    """Writes word2vec text or binary; `read_word2vec` gives the same float32 numbers back.
 
     Raises:
         HubError: If a word can't stand in such a file, or it can't be written.
     """
     strange = [word for word in words if not word or word != word.strip() or "\n" in word]
+    strange += [word for word in words if binary and " " in word]
     if strange:
         close = nearest(strange[0], [w for w in words if w.strip()], 1)
         raise HubError(
-            f"{len(strange)} word(s) cannot stand on a line, as {quoted(strange[0])}"
+            f"{len(strange)} word(s) cannot stand in a line, as {quoted(strange[0])}"
             + (f" (nearest: {close[0]!r})" if close else "")
         )
     path = Path(file).expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(f"{len(words)} {table.shape[1]}\n")
+        with path.open("wb") as stream:
+            stream.write(f"{len(words)} {table.shape[1]}\n".encode())
             for word, row in zip(words, np.asarray(table, np.float32), strict=True):
                 # numpy writes the fewest digits that give the same float32 back.
-                stream.write(f"{word} {' '.join(map(str, row))}\n")
+                numbers = (
+                    row.astype("<f4").tobytes() if binary else " ".join(map(str, row)).encode()
+                )
+                stream.write(word.encode() + b" " + numbers + b"\n")
     except OSError as error:
         raise HubError(f"cannot write {path}: {error}") from error
     return path
