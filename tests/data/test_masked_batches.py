@@ -1,6 +1,6 @@
 """Rows of masked documents: every token in one row an epoch, masks of (seed, epoch, index) alone.
 
-Breaks tried: masks drawn by the row's place in the batch; the last piece of a document left out;
+Breaks tried: masks drawn by the row's place in the batch; what is left over of a document dropped;
 pieces sharing a segment; [CLS] predicted; copies ignored; filling rows with targets.
 """
 

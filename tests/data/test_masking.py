@@ -1,7 +1,7 @@
 """Masking: the published shares at 1e6 tokens, units whole, n-grams as p(n) ∝ 1/n, by hand.
 
-Breaks tried: 80/10/10 as .8/.2/0; random tokens drawn over special ones too; the same draw for a
-token's fate and for its choice; words cut at the row's number; runs that reach over a segment.
+Breaks tried: 80/10/10 as 80/20/0; the same draw for a token's choice and its fate; units that
+exceed the row's number; runs that reach over a text's end; words that begin only where words begin.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """Pairs: balance, what follows and what does not, published truncation, by the step alone.
 
-Breaks tried: random text from the same document; labels turned round; chunks of one sentence always
-random; a segment's front cut off only; the second [SEP] of type 0; chunks drawn with the epoch.
+Breaks tried: random text from the same document; labels turned round; a chunk of one sentence split
+before the next one; a segment's front cut off only; the second [SEP] of type 0; pairs of unequal
+segments cut to halves.
 """
 
 import pickle

@@ -1,8 +1,7 @@
 """Spans: published numbers and segmentation, both sides together give the text, rows are full.
 
-Breaks tried: noise first; a sentinel after its span; the end mark left out of one side; sentinels
-shared by a row's pieces; cut points drawn with replacement; packing by the encoder's side alone;
-the decoder reading its own target.
+Breaks tried: one sentinel for all spans; parts cut at their beginnings only; numbers rounded up;
+packing by the encoder's side alone; the decoder reading its own target.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Streams: every token but the first is a target once, rows go on, nothing depends on the path.
 
-Breaks tried: a stream's last target left out; the order drawn without the epoch; `continues` of 1
-at an epoch's first step; reversed documents with the mark in front; hosts reading the same block.
+Breaks tried: an epoch's last target left out; the order drawn without the epoch; `continues` of 1
+at an epoch's first step; the mark before documents; hosts reading the same block.
 """
 
 import itertools
