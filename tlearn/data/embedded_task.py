@@ -29,6 +29,7 @@ MASK = "_"
 _RUN = 4
 _LEAST = 10
 _WORD = re.compile(r"\w+")
+_CALL = re.compile(r"[\w.]+\(.*\)")
 _DOTTED = re.compile(r"\b[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\b")
 
 
@@ -170,7 +171,9 @@ def _description(text: str) -> str:
     for line in text.split("\n"):
         if SECTION.fullmatch(line):
             break
-        lines.append(line)
+        # Functions in C begin with how they are called, which is no description.
+        if not _CALL.fullmatch(line):
+            lines.append(line)
     return " ".join(lines)
 
 
