@@ -136,7 +136,7 @@ def test_explain_prints_the_plan(digits_run, capsys):
 def test_a_full_disk_is_told_with_its_remedy(monkeypatch, capsys):
     import errno
 
-    def full(config):
+    def full(config, **settings):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tlearn.runs.explain.explain", full)
