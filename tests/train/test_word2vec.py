@@ -62,7 +62,8 @@ def by_hand(now, given, method):
 def whole_loss(now, given, method):
     near = jnp.maximum(given["around"], 0)
     giving, wanted = (near, given["words"]) if method == "cbow" else (given["words"], near)
-    looked_up = (now.words[giving], now.outputs[wanted], now.outputs[given["negatives"]])
+    asked = jnp.concatenate([wanted[..., None], given["negatives"]], axis=-1)
+    looked_up = (now.words[giving], now.outputs[asked])
     real = jnp.arange(len(given["words"])) < given["count"]
     parts = (given[name] for name in ("words", "around", "negatives"))
     return group_loss(looked_up, *parts, real, method)

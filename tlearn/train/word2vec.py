@@ -82,7 +82,7 @@ def loss(
 
 
 def group_loss(
-    vectors: tuple[Array, Array, Array],
+    vectors: tuple[Array, Array],
     words: Int[Array, " g"],
     around: Int[Array, "g c"],
     negatives: Int[Array, "g ..."],
@@ -92,14 +92,15 @@ def group_loss(
     """The loss of some rows by the vectors looked up for them.
 
     Args:
-        vectors: Those that predict, those of the targets, those of the negatives.
+        vectors: Those that predict; those of the targets, each with its negatives behind it.
         words: The words in the middle.
         around: The words around each, -1 where there is none.
         negatives: Drawn for every word around (skip-gram) or in the middle (cbow).
         real: Which rows are in use.
         method: ``skip-gram`` or ``cbow``.
     """
-    given, target, drawn = vectors
+    given, outputs = vectors
+    target, drawn = outputs[..., 0, :], outputs[..., 1:, :]
     there = (around >= 0) & real[:, None]
     if method == "cbow":
         shares = there / jnp.maximum(there.sum(1, keepdims=True), 1)
@@ -149,14 +150,18 @@ def step(
         real = number * group + jnp.arange(group) < count
         near = jnp.maximum(around, 0)
         giving, wanted = (near, words) if method == "cbow" else (words, near)
-        places = (giving, wanted, negatives)
-        looked_up = (held.words[giving], held.outputs[wanted], held.outputs[negatives])
+        # One look at each table, done before it is written to, and one writing: with more of them
+        # the compiler copies tables for every group.
+        asked = jnp.concatenate([wanted[..., None], negatives], axis=-1)
+        looked_up = jax.lax.optimization_barrier((held.words[giving], held.outputs[asked]))
         value, slopes = jax.value_and_grad(group_loss)(
             looked_up, words, around, negatives, real, method
         )
-        moved = [-rate * slope for slope in slopes]
-        outputs = held.outputs.at[places[1]].add(moved[1]).at[places[2]].add(moved[2])
-        return Tables(held.words.at[places[0]].add(moved[0]), outputs), total + value
+        moved = Tables(
+            words=held.words.at[giving].add(-rate * slopes[0]),
+            outputs=held.outputs.at[asked].add(-rate * slopes[1]),
+        )
+        return moved, total + value
 
     groups = (count + group - 1) // group
     return jax.lax.fori_loop(0, groups, one, (held, jnp.zeros(())))
