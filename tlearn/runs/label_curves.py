@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlearn.runs.config import RunConfig, from_json
+from tlearn.runs.folder import write_whole
 from tlearn.runs.summary import RESULTS
 
 Say = Callable[[str], None]
@@ -67,7 +68,7 @@ class LabelCurves:
         """
         began = time.perf_counter()
         texts = self._texts(folders)
-        scores, plans, walls = self._scores(folders, texts, say)
+        scores, plans, walls = self._scores(folder / "cells.json", folders, texts, say)
         self._report(folder, folders, texts, scores, plans, walls, began, say)
 
     def _texts(self, folders: Mapping[str, Path]) -> dict[str, tuple[dict[str, np.ndarray], Any]]:
@@ -101,7 +102,7 @@ class LabelCurves:
         return made
 
     def _scores(
-        self, folders: Mapping[str, Path], texts: Mapping[str, Any], say: Say
+        self, progress: Path, folders: Mapping[str, Path], texts: Mapping[str, Any], say: Say
     ) -> tuple[dict[str, dict[int, dict[int, float | None]]], dict[str, str], dict[str, float]]:
         from tlearn import bodies, heads
         from tlearn.model import Model
@@ -114,13 +115,16 @@ class LabelCurves:
         train, label = texts["train"]
         test, truth = texts["test"]
         count = len(texts["names"][1])
-        drawn = subsets(label, self.per_class, range(self.seeds), among=np.arange(len(label)))
+        seeds = range(self.seeds)
+        drawn = subsets(label, self.per_class, seeds, among=np.arange(len(label)))
         arms = {SCRATCH: next(iter(self.stages.values())), **self.stages}
         strategy = Strategy(layer_decay=self.layer_decay)
         scores: dict[str, dict[int, dict[int, float | None]]] = {}
         plans: dict[str, str] = {}
         walls: dict[str, float] = {}
         shared: dict[Any, Any] = {}
+        # A comparison that was cut goes on with the cells it lacks.
+        kept = json.loads(progress.read_text()) if progress.is_file() else {}
         for name, stage in arms.items():
             source = load_body(f"run:{folders[stage]}")
             fields = dict(source.body) | dict(self.settings)
@@ -144,15 +148,23 @@ class LabelCurves:
             setting = Setting(name=name, strategy=strategy, optimizer=optimizer, scratch=scratch)
             scores[name] = {}
             for amount in self.per_class:
-                cell = run_cell(bench, setting, drawn[amount], range(self.seeds), evaluate_on=test)
-                right = (cell.logits.argmax(-1) == truth).mean(axis=1)
-                scores[name][amount] = {
-                    seed: None if seed in cell.failed else float(right[seed])
-                    for seed in range(self.seeds)
-                }
-                plans[name] = cell.plan.summary()
-                walls[name] = walls.get(name, 0.0) + cell.wall_s
-                say(f"   {name}, {amount} labels a class: {right.mean():.3f}")
+                key = f"{name}, {amount}"
+                if key not in kept:
+                    cell = run_cell(bench, setting, drawn[amount], seeds, evaluate_on=test)
+                    right = (cell.logits.argmax(-1) == truth).mean(axis=1)
+                    kept[key] = {
+                        "scores": [None if s in cell.failed else float(right[s]) for s in seeds],
+                        "plan": cell.plan.summary(),
+                        "wall_s": cell.wall_s,
+                    }
+                    write_whole(progress, json.dumps(kept, indent=1).encode())
+                found = kept[key]
+                scores[name][amount] = dict(enumerate(found["scores"]))
+                plans[name] = found["plan"]
+                walls[name] = walls.get(name, 0.0) + found["wall_s"]
+                finished = [score for score in found["scores"] if score is not None]
+                mean = sum(finished) / max(len(finished), 1)
+                say(f"   {name}, {amount} labels a class: {mean:.3f}")
         return scores, plans, walls
 
     def _report(
@@ -212,7 +224,6 @@ class LabelCurves:
             )
             for amount, pair in zip(pairs.points, pairs.comparisons[last], strict=True):
                 say(f"{last} against {names[-2]}, {amount} labels a class: {pair.verdict}")
-        (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
         write_report(folder, report)
 
 

@@ -168,7 +168,8 @@ def plan_pipeline(pipeline: Pipeline, out: str | Path) -> list[Planned]:
         digests[stage.name] = digest
         folder = place / f"{stage.name}-{digest[:12]}"
         state = "done" if (folder / _done(stage)).is_file() else "new"
-        if state == "new" and folder.exists():
+        # A run that was cut before it had a config begins again.
+        if state == "new" and (folder / "config.json").is_file():
             state = "begun"
         planned.append(Planned(stage, folder, digest, state))
     return planned

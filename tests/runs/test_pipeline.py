@@ -1,0 +1,199 @@
+"""Stages kept under a digest of their inputs: run once, again where something changed, resumed."""
+
+import dataclasses
+import json
+import random
+import signal
+
+import pytest
+from killing import Children, kill_when, record
+
+from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
+from tlearn.runs.label_curves import LabelCurves
+from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.pipeline import (
+    CallStage,
+    Pipeline,
+    RunStage,
+    TokenizerStage,
+    open_pipeline,
+    plan_pipeline,
+    run_pipeline,
+)
+
+WORDS = "the cat sat on a mat and then it ran home so did we all".split()
+
+
+def corpus(folder, seed):
+    rng = random.Random(seed)
+    texts = [
+        "\n".join(" ".join(rng.choices(WORDS, k=8)) + "." for _ in range(5)) for _ in range(24)
+    ]
+    folder.write_text("\n\n".join(texts))
+
+
+def task(folder):
+    folder.mkdir()
+    rng = random.Random(0)
+    for part, count in (("train", 40), ("test", 16)):
+        lines = ["text\tlabel"]
+        for i in range(count):
+            label = ("cat", "home")[i % 2]
+            lines.append(f"{i} {' '.join(rng.choices(WORDS, k=5))} {label} {part}\t{label}")
+        (folder / f"{part}.tsv").write_text("\n".join(lines) + "\n")
+
+
+FILE = """
+import dataclasses
+from tests.runs.test_pipeline import stages
+PIPELINE = stages({folder!r}, {folder!r})
+"""
+
+
+def stages(folder, stores, *, steps=3, rate=5e-3, length="6st") -> Pipeline:
+    asked = ObjectiveConfig(objective="next_tokens", row_length=8, stores=f"{stores}/stores")
+    general, domain = f"blank:{folder}/general.txt", f"blank:{folder}/domain.txt"
+    base = replace(
+        RunConfig(data=DataConfig(data=general), objective=asked),
+        body="awd-lstm",
+        settings=("width=8", "hidden=8", "depth=1"),
+        tokenizer="stage:tokens",
+        optimizer="adamw",
+        rate=rate,
+        batch_size=4,
+        length=length,
+        checkpoint_every=2,
+        report_every=2,
+    )
+    adapted = replace(
+        base,
+        data=DataConfig(data=domain),
+        body=RunConfig(data=base.data).body,
+        source="stage:pretrain",
+        head=HeadConfig(head_weights="source"),
+        remember=general,
+    )
+    curves = LabelCurves(
+        task=f"text:{folder}/task",
+        stages={"pre-trained": "pretrain", "adapted": "adapt"},
+        per_class=(4, 8),
+        shown=8,
+        seeds=2,
+        steps=steps,
+        batch_size=4,
+        max_length=12,
+        head="ulmfit",
+        pooling="concat",
+    )
+    return Pipeline(
+        "small",
+        (
+            TokenizerStage(name="tokens", corpus=general, kind="word", vocab_size=30),
+            RunStage(name="pretrain", run=base),
+            RunStage(name="adapt", run=adapted),
+            CallStage(name="labels", call=curves, options=dataclasses.asdict(curves)),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    corpus(folder / "general.txt", 1)
+    corpus(folder / "domain.txt", 2)
+    task(folder / "task")
+    return folder
+
+
+def quiet(text):
+    pass
+
+
+def test_a_change_runs_its_stage_and_those_behind_it_again_and_no_other(place):
+    out = place / "out"
+    folders = run_pipeline(stages(place, place), out, say=quiet, quiet=True)
+    assert list(folders) == ["tokens", "pretrain", "adapt", "labels"]
+    results = json.loads((folders["adapt"] / "report" / "results.json").read_text())
+    before, after = results["remember"]["before"], results["remember"]["after"]
+    assert before["loss"] != after["loss"]
+    assert {"perplexity", "loss"} <= before.keys()
+    assert (folders["labels"] / "report.html").is_file()
+
+    def states(pipeline):
+        return [one.state for one in plan_pipeline(pipeline, out)]
+
+    files = {name: folder / "run.json" for name, folder in folders.items()}
+    made = {name: file.read_bytes() for name, file in files.items() if file.exists()}
+    assert states(stages(place, place)) == ["done"] * 4
+    run_pipeline(stages(place, place), out, say=quiet, quiet=True)
+    assert made == {name: files[name].read_bytes() for name in made}
+    assert states(stages(place, place, steps=4)) == ["done", "done", "done", "new"]
+    assert states(stages(place, place, rate=1e-3)) == ["done", "new", "new", "new"]
+    # Where stores lie changes nothing that is learned.
+    assert states(stages(place, place / "elsewhere")) == ["done"] * 4
+    text = (place / "domain.txt").read_text()
+    (place / "domain.txt").write_text(text + "\n\nA new document here.")
+    assert states(stages(place, place)) == ["done", "done", "new", "new"]
+    (place / "domain.txt").write_text(text)
+
+
+def test_wrong_pipelines_are_refused_before_anything_runs():
+    base = RunConfig(data=DataConfig(data="blank:x.txt"))
+    stage = RunStage(name="one", run=base)
+    with pytest.raises(ValueError, match="each used once"):
+        Pipeline("p", (stage, stage))
+    later = RunStage(name="two", run=replace(base, source="stage:ome"))
+    with pytest.raises(ValueError, match=r"uses 'ome': before it are \['one'\]"):
+        Pipeline("p", (stage, later))
+    wrong = RunStage(name="two", run=replace(base, tokenizer="stage:one"))
+    with pytest.raises(ValueError, match="uses 'one' as a TokenizerStage, which is a RunStage"):
+        Pipeline("p", (stage, wrong))
+    with pytest.raises(ValueError, match="no stages"):
+        Pipeline("p", ())
+    with pytest.raises(ValueError, match="ulmfit-demo"):
+        open_pipeline("ulmfit")
+
+
+def outcome(folders):
+    found = {}
+    for name in ("pretrain", "adapt"):
+        weights = folders[name] / "model" / "model.safetensors"
+        found[name] = weights.read_bytes(), (folders[name] / "metrics.jsonl").read_bytes()
+    cells = json.loads((folders["labels"] / "cells.json").read_text())
+    found["labels"] = {key: cell["scores"] for key, cell in cells.items()}
+    found["tokens"] = (folders["tokens"] / "tokenizer.json").read_bytes()
+    return found
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_ends_with_the_same_bytes(place, tmp_path):
+    file = place / "pipeline.py"
+    file.write_text(FILE.format(folder=str(place)))
+    children, out = Children(tmp_path), tmp_path / "killed"
+    # In a child too: children compile with other options than this process.
+    command = ["pipeline", str(file), "--quiet", "--out"]
+    assert children.run([*command, str(tmp_path / "whole")]) == 0, children.said()
+
+    def planned(place):
+        return {
+            one.stage.name: one.folder for one in plan_pipeline(open_pipeline(str(file)), place)
+        }
+
+    whole, folders = planned(tmp_path / "whole"), planned(out)
+
+    def steps(name, count):
+        return lambda: len(record(folders[name])) >= count
+
+    moments = {
+        "tokens": lambda: any(out.glob(".tokens*")) or folders["tokens"].exists(),
+        "store": lambda: any((place / "stores").glob("*")) and folders["pretrain"].exists(),
+        "pretrain": steps("pretrain", 2),
+        "adapt": steps("adapt", 3),
+        "labels": lambda: (folders["labels"] / "cells.json").exists(),
+    }
+    for name, moment in moments.items():
+        child = children.start([*command, str(out)])
+        assert kill_when(child, moment), f"{name}: {children.said()}"
+        assert child.exitcode == -signal.SIGKILL, children.said()
+    assert children.run([*command, str(out)]) == 0, children.said()
+    assert outcome(folders) == outcome(whole)
