@@ -196,3 +196,16 @@ def test_no_piece_is_too_long_and_nothing_is_lost():
         assert [first for _, first in found] == [True] + [False] * (len(found) - 1)
     # Cut between words where there are any.
     assert all(piece.startswith(" ") for piece, _ in list(pieces("word " * 20_000))[1:])
+
+
+@pytest.mark.data
+def test_articles_and_words_of_wikitext(shared_data):
+    # 217,646 and 245,569 words in the paper (Merity et al. 2016, table 1), the ends of 3,760 and
+    # 4,358 lines among them, blank ones too. Two of the 62 lines like titles are none.
+    for name, articles, words, lines in (
+        ("valid", 60, 217_646, 3_760),
+        ("test", 62, 245_569, 4_358),
+    ):
+        documents = list(open_corpus(shared_data / "wikitext2_part" / f"{name}.txt.gz"))
+        assert len(documents) == articles
+        assert sum(len(document.text.split()) for document in documents) == words - lines
