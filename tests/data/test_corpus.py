@@ -201,7 +201,8 @@ def test_no_piece_is_too_long_and_nothing_is_lost():
 @pytest.mark.data
 def test_articles_and_words_of_wikitext(shared_data):
     # 217,646 and 245,569 words in the paper (Merity et al. 2016, table 1), the ends of 3,760 and
-    # 4,358 lines among them, blank ones too. Two of the 62 lines like titles are none.
+    # 4,358 lines among them, blank ones too. It counts 60 articles each; in test 62 lines read as
+    # titles.
     for name, articles, words, lines in (
         ("valid", 60, 217_646, 3_760),
         ("test", 62, 245_569, 4_358),
