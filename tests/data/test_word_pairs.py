@@ -1,7 +1,7 @@
 """Windows, words left out, negatives: by their definitions, and by chi-square.
 
 Tried with the breaks: a window over a document's end, negatives by frequency without the power,
-occurrences left out by the threshold's root alone, one draw for all steps; each fails here.
+the root taken of the threshold alone, one draw for all steps; each fails here.
 """
 
 import numpy as np
