@@ -1,8 +1,8 @@
 r"""The same fine-tuning through transformers' Trainer and torch: an independent peer.
 
-Same weights, texts, length limit, mean over the tokens, batch size, epochs, AdamW with the same decay
-on kernels, dropout, schedule and rate as `experiments/text/finetuning.py`; the draw of its head, its
-order and its dropout bits are its own.
+Same weights, texts, length limit, mean over the tokens, batch size, epochs, AdamW with the same
+decay on kernels, dropout, schedule and rate as `experiments/text/finetuning.py`; the draw of its
+head, its order and its dropout bits are its own.
 
     python experiments/text/trainer_peer.py --task sst2 --model DIR --data DIR --rate 1e-4 \
         --epochs 2 --out FILE.json

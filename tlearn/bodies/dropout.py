@@ -8,6 +8,8 @@ else: not on the number of devices, the batch size, or whether its neighbours ar
 Shapes: b rows (examples), the rest as it comes.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,8 @@ def _mix(h: UInt[Array, "*shape"]) -> UInt[Array, "*shape"]:
     return h ^ (h >> 16)
 
 
+# Jitted on its own so that a body's many dropouts of one shape are traced and lowered once.
+@functools.partial(jax.jit, static_argnames=("shape", "rate", "axis", "total"))
 def kept(
     key: Array,
     shape: tuple[int, ...],

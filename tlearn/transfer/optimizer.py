@@ -149,10 +149,14 @@ def take_step(
     """
     paths = sorted(trainable)
     eta = numbers["peak"] * factor
-    rates = {path: eta * numbers["rate"][i] for i, path in enumerate(paths)}
-    decays = {path: numbers["decay"][i] for i, path in enumerate(paths)}
+    # Taken apart at once: an index a parameter would be a good part of the time to trace a step.
+    apart = {name: jnp.unstack(numbers[name]) for name in ("rate", "decay", "pull")}
+    rates = {path: eta * rate for path, rate in zip(paths, apart["rate"], strict=True)}
+    decays = dict(zip(paths, apart["decay"], strict=True))
     strengths = {
-        path: numbers["pull"][i] * strength_factor for i, path in enumerate(paths) if path in pulled
+        path: pull * strength_factor
+        for path, pull in zip(paths, apart["pull"], strict=True)
+        if path in pulled
     }
     if pulled and pull.way == "loss":
 
