@@ -1,7 +1,7 @@
 """Beam search against transformers' ``generate``: the same tokens, lengths and scores.
 
-Tried with the breaks: candidates behind the best beams allowed to end, the length counted from 0,
-hope measured at the wrong length; each fails here.
+Tried with the breaks: candidates behind the best beams allowed to end, lengths off by one; both
+fail here.
 """
 
 import sys
