@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from tlearn import heads, hub
 from tlearn.data.planned import is_planned
+from tlearn.data.remap import vocabulary_in
 from tlearn.hub.descent import descent
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
@@ -28,7 +29,7 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.planned import planned_task
-from tlearn.runs.text_bodies import remaps, tokenizer_of
+from tlearn.runs.text_bodies import carried_tokenizer, remaps, tokenizer_of
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream
@@ -291,7 +292,7 @@ def _load(
     resize: list[tuple[Any, ...]] = []
     if remaps(config):
         # Also where the two vocabularies happen to be of one size.
-        vocabulary = tokenizer_of(config, source).vocabulary
+        vocabulary = vocabulary_in(carried_tokenizer(source), tokenizer_of(config, source))
         resize += [
             (re.escape(path), "remap_vocabulary", vocabulary)
             for path in source.params

@@ -9,7 +9,6 @@ from tlearn import hub
 from tlearn.bodies.facts import TextFacts
 from tlearn.data import DataError, Tokenizer, open_texts
 from tlearn.data.corpus_opening import CorpusOptions, open_corpus
-from tlearn.data.embedded_task import MODULES, embedded_task
 from tlearn.data.held_out import HeldOut
 from tlearn.data.joined_store import with_replay
 from tlearn.data.masking import Masking
@@ -172,10 +171,6 @@ def held_out(specs: tuple[str, ...]) -> HeldOut | None:
         raise DataError(
             f"held_out {', '.join(problems)}: name a dataset and its split, as in text:DIR@test"
         )
-    if len(specs) == 1 and specs[0].startswith("embedded:"):
-        # Its texts as they stand in the sources, with the names that the task masks.
-        where = specs[0].rpartition("@")[0].partition(":")[2]
-        return embedded_task(MODULES.get(where, tuple(where.split(",")))).held_out
     opened = (spec.rpartition("@") for spec in specs)
     return HeldOut.of(*(open_texts(name, split) for name, _, split in opened))
 

@@ -20,7 +20,7 @@ def tokenizer_of(config: RunConfig, source: hub.Source | None) -> Tokenizer:
     """
     folder = config.body.tokenizer
     if source is not None and source.files and not folder:
-        return _carried(source)
+        return carried_tokenizer(source)
     if not folder:
         whose = f"{config.source} carries no tokenizer" if source else "a text body needs one"
         raise ValueError(
@@ -53,7 +53,7 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
         )
     if not remaps(config):
         return facts
-    if not source.files or _carried(source).digest == tokenizer.digest:
+    if not source.files or carried_tokenizer(source).digest == tokenizer.digest:
         raise ValueError(
             "vocabulary=remap carries embeddings over to another tokenizer: name its folder by "
             f"--tokenizer DIR, other than what {config.source} has"
@@ -77,7 +77,8 @@ def positions(body: Any) -> int | None:
     return None if table is None else table - getattr(body, "position_offset", 0)
 
 
-def _carried(source: hub.Source) -> Tokenizer:
+def carried_tokenizer(source: hub.Source) -> Tokenizer:
+    """The tokenizer that lies beside a source's weights."""
     lowercase = source.facts.lowercase if isinstance(source.facts, TextFacts) else None
     return Tokenizer.from_files(source.files, lowercase=lowercase)
 

@@ -1,0 +1,166 @@
+"""Runs on corpora: what they refuse, other vocabularies, texts read backward, held-out texts."""
+
+import random
+
+import numpy as np
+import pytest
+
+from tlearn.data import DataError, Tokenizer
+from tlearn.data.corpus_opening import open_corpus
+from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
+from tlearn.hub import load
+from tlearn.runs.build import build
+from tlearn.runs.config import BodyConfig, DataConfig, HeadConfig, RunConfig, replace
+from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.reading import Selection
+from tlearn.runs.training import start
+from tlearn.runs.use import score
+
+WORDS = "one two three four five six seven eight nine ten".split()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpora")
+    rng = random.Random(0)
+    texts = ["\n".join(" ".join(rng.choices(WORDS, k=9)) for _ in range(3)) for _ in range(20)]
+    (folder / "corpus.txt").write_text("\n\n".join(texts))
+    found = open_corpus(f"blank:{folder}/corpus.txt")
+    save_tokenizer(train_tokenizer(found, "word", 14), folder / "words")
+    save_tokenizer(train_tokenizer(found, "word", 9), folder / "few")
+    table = ["text\tlabel", *(f"{' '.join(rng.choices(WORDS, k=4))}\t{i % 2}" for i in range(30))]
+    (folder / "table.tsv").write_text("\n".join(table) + "\n")
+    return folder
+
+
+def config(place, **changes):
+    asked = ObjectiveConfig(objective="next_tokens", row_length=8, stores=str(place / "stores"))
+    base = RunConfig(data=DataConfig(data=f"blank:{place}/corpus.txt"), objective=asked)
+    return replace(
+        base,
+        **{
+            "body": "awd-lstm",
+            "settings": ("width=6", "hidden=6", "depth=1", "dropout_scale=0.0"),
+            "tokenizer": str(place / "words"),
+            "optimizer": "adamw",
+            "rate": 1e-2,
+            "batch_size": 4,
+            "length": "4st",
+            **changes,
+        },
+    )
+
+
+def said(text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    return start(config(place), place / "forward", say=said, quiet=True).folder
+
+
+def test_what_cannot_be_learned_is_refused_before_a_corpus_is_read(place):
+    nowhere = {"data": f"blank:{place}/absent.txt"}
+    wrong = {
+        "next_tokens needs a body": {"body": "bert-tiny", "settings": ()},
+        "needs a body that sees both sides": {"objective": "masked_tokens"},
+        "reads tokens, segments": {"objective": "span_corruption"},
+        "carries no state": {
+            "body": "gpt2",
+            "settings": ("width=8", "depth=1", "heads=2", "feed_forward=8", "positions=16"),
+            "rows": "streams",
+        },
+        "beyond the 4 positions": {
+            "body": "gpt2",
+            "settings": ("width=8", "depth=1", "heads=2", "feed_forward=8", "positions=4"),
+        },
+    }
+    for message, changes in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            build(replace(config(place), **nowhere, **changes))
+
+
+def test_options_of_corpora_are_refused_with_labels_and_others_with_their_objectives():
+    def refused(message, **asked):
+        with pytest.raises(ValueError, match=message):
+            RunConfig(data=DataConfig(data="x"), objective=ObjectiveConfig(**asked))
+
+    refused("objective is labels", replay="text:a")
+    refused("for next_tokens", objective="masked_tokens", direction="backward")
+    wrong = {"objective": "masked_tokens", "mask_rate": 1.5, "row_length": 1}
+    refused("row_length is 1", **wrong)
+    refused("mask_rate is 1.5", **wrong)
+
+
+def test_another_vocabulary_keeps_the_rows_of_tokens_that_both_have(place, trained):
+    asked = replace(
+        config(place),
+        source=f"run:{trained}",
+        body=BodyConfig(tokenizer=str(place / "few")),
+        head=HeadConfig(head_weights="source"),
+        vocabulary="remap",
+    )
+    built = build(asked)
+    state = built.start()
+    source = load(f"run:{trained}")
+    old = Tokenizer.from_files(source.files).vocabulary
+    new = built.task.tokenizer.vocabulary
+    table = np.asarray(source.params["body/embeddings/tokens/embedding"])
+    ours = np.asarray(state.params["body/embeddings/tokens/embedding"])
+    bias, our_bias = np.asarray(source.params["head/bias"]), np.asarray(state.params["head/bias"])
+    assert len(ours) == len(new) < len(old)
+    for token, number in new.items():
+        assert token in old
+        np.testing.assert_array_equal(ours[number], table[old[token]])
+        assert our_bias[number] == bias[old[token]]
+    with pytest.raises(ValueError, match="other than what"):
+        build(replace(asked, tokenizer=str(place / "words")))
+
+
+def test_a_backward_body_reads_labelled_texts_backward_too(place):
+    out = place / "backward"
+    start(config(place, direction="backward"), out, say=said, quiet=True)
+    asked = replace(
+        RunConfig(data=DataConfig(data=f"tsv:{place}/table.tsv")),
+        source=f"run:{out}",
+        validation="0%",
+        length="1st",
+        batch_size=4,
+    )
+    backward = build(asked).task.train
+    forward = build(replace(asked, source=f"run:{place}/forward")).task.train
+    for i in range(len(forward)):
+        np.testing.assert_array_equal(backward[i]["tokens"], forward[i]["tokens"][::-1])
+    assert backward.digest != forward.digest
+    with pytest.raises(ValueError, match="trained on texts read forward"):
+        build(
+            replace(
+                config(place, direction="backward", tokenizer=""),
+                source=f"run:{place}/forward",
+                body=BodyConfig(),
+            )
+        )
+
+
+def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):
+    found = score(str(trained), Selection(f"blank:{place}/corpus.txt"))
+    assert found.metrics["perplexity"] == pytest.approx(np.exp(found.metrics["loss"]), rel=1e-5)
+    again = score(str(trained), Selection(f"blank:{place}/corpus.txt"), batch_size=3)
+    # Other streams, other beginnings without a state: nearly the same.
+    assert again.metrics["loss"] == pytest.approx(found.metrics["loss"], rel=0.02)
+
+
+def test_held_out_texts_are_in_no_corpus(place):
+    text = (place / "corpus.txt").read_text().split("\n\n")
+    rows = ["text\tlabel", *(f"{line}\t0" for line in text[3].split("\n")), "other words here\t1"]
+    folder = place / "labelled"
+    folder.mkdir()
+    (folder / "test.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "train.tsv").write_text("\n".join(rows) + "\n")
+    free = build(config(place)).task
+    held = build(config(place, held_out=(f"text:{folder}@test",))).task
+    assert len(free.train) + len(free.validation) == 20
+    assert len(held.train) + len(held.validation) == 19
+    with pytest.raises(DataError, match="name a dataset and its split"):
+        build(config(place, held_out=(f"text:{folder}",)))
