@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlearn.lazy import lazy
 
 if TYPE_CHECKING:
+    from tlearn.hub.encoder import encoder_alone as encoder_alone
     from tlearn.hub.errors import HubError as HubError
     from tlearn.hub.export import export_torch_names as export_torch_names
     from tlearn.hub.foreign_folder import export_folder as export_folder
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy(
         "Report": "report",
         "Source": "source",
         "discriminator": "joint",
+        "encoder_alone": "encoder",
         "export_folder": "foreign_folder",
         "export_forward": "forward_export",
         "export_torch_names": "export",

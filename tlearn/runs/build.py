@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from tlearn import heads, hub
+from tlearn import bodies, heads, hub
 from tlearn.data.planned import is_planned
 from tlearn.data.remap import vocabulary_in
 from tlearn.hub.descent import descent
@@ -122,6 +122,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     """
     _check_devices(config)
     source = load_source(config, read=draw)
+    if source is not None and source.provenance.get("part") == "encoder":
+        say(f"of {config.source} the encoder alone: its decoder writes texts, and is left behind")
     counted = is_planned(config.data.data) and not draw
     task = planned_task(config, source) if counted else make_task(config, source)
     say(str(task))
@@ -204,10 +206,17 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
 
 
 def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
-    """The weights a run starts from; None if it starts from nothing."""
+    """The weights a run starts from; None if it starts from nothing.
+
+    Of a body with a decoder, a task with labels takes the encoder alone.
+    """
     if not config.source:
         return None
-    return hub.load(config.source, read=read, pooling=config.body.pooling or None)
+    source = hub.load(config.source, read=read, pooling=config.body.pooling or None)
+    decodes = "decoder_tokens" in bodies.build(dict(source.body)).inputs
+    if decodes and config.objective.objective == "labels":
+        return hub.encoder_alone(source)
+    return source
 
 
 def _inputs(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
