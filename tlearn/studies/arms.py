@@ -206,7 +206,11 @@ def run_cell(
 def _start(bench: Bench, setting: Setting, seeds: Sequence[int]) -> tuple[Plan, State]:
     """The arm's plan and one initial state a seed."""
     found = named(bench.model, bench.examples)
-    first = [jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for x in found.values()]
+    kinds = [jax.dtypes.canonicalize_dtype(x.dtype) for x in found.values()]
+    first = [
+        jax.ShapeDtypeStruct((1, *x.shape[1:]), kind)
+        for x, kind in zip(found.values(), kinds, strict=True)
+    ]
     layers = bench.model.body.layer_names
     states, rows = [], None
     for seed in seeds:
