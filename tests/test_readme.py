@@ -20,6 +20,15 @@ SMALL = {
     "finetune": "--length 1ep",
     "explain": "",
 }
+SMALL_TEXTS = {
+    "tokenizer": "--vocab-size 300",
+    "pretrain": "--settings width=8 hidden=8 depth=1 --row-length 8 --batch-size 4 --length 1ep",
+    "adapt": "--row-length 8 --batch-size 4 --length 1ep",
+    "finetune": "--batch-size 8 --length 4ep",
+    "generate": "--steps 3",
+    "vectors": "--width 8 --epochs 1 --min-count 1",
+}
+"""The same of those that read a corpus, or what was learned from one."""
 
 
 def blocks(language: str) -> list[str]:
@@ -36,6 +45,10 @@ def commands() -> list[list[str]]:
 
 def ours() -> list[list[str]]:
     return [line[1:] for line in commands() if Path(line[0]).name == "tlearn"]
+
+
+def of_corpora(line: list[str]) -> bool:
+    return bool({"--objective", "--corpus", "ulmfit", "runs/adapted"} & set(line))
 
 
 def flat(root: Path, source: Path) -> None:
@@ -56,6 +69,11 @@ def place(tmp_path, monkeypatch, digits_run) -> Path:
     shutil.copytree(digits_run, tmp_path / "runs" / "quickstart" / "source")
     small_texts.bert_folder(tmp_path / "minilm")
     small_texts.reviews(tmp_path / "reviews")
+    article = "the cat sat on the mat and it was a good film . we all went home .\n"
+    for part in ("train", "valid", "test"):
+        articles = (f" = Title {i} = \n\n {article * 3}\n" for i in range(12))
+        (tmp_path / f"wiki.{part}.raw").write_text("\n".join(articles))
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -74,14 +92,23 @@ def test_python_runs(place, capsys):
     assert "accuracy" in shown
 
 
-def test_command_lines_run(place, capsys):
-    for line in ours():
-        verb = line[0]
-        if verb == "quickstart":
-            continue
-        extra = [] if "--resume" in line else shlex.split(SMALL.get(verb, ""))
+def run_lines(lines, small, capsys) -> None:
+    for line in lines:
+        extra = [] if "--resume" in line else shlex.split(small.get(line[0], ""))
         assert main([*line, *extra]) == 0, (line, capsys.readouterr().err)
+
+
+def test_command_lines_run(place, capsys):
+    lines = [line for line in ours() if line[0] != "quickstart" and not of_corpora(line)]
+    run_lines(lines, SMALL, capsys)
     assert (place / "runs" / "mine" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_command_lines_of_corpora_run(place, capsys):
+    run_lines([line for line in ours() if of_corpora(line)], SMALL_TEXTS, capsys)
+    assert (place / "runs" / "judged" / "report.html").is_file()
+    assert (place / "vectors.txt").is_file()
 
 
 def test_the_quickstart_takes_its_options():
