@@ -73,7 +73,7 @@ def run(
 
     Started again with the same arms and numbers, only what is missing is run.
     """
-    key = repr([settings, bench.steps, bench.batch_size, list(seeds), np.shape(bench.examples)])
+    key = repr([settings, bench.steps, bench.batch_size, list(seeds), len(bench.label)])
     before = json.loads(progress.read_text()) if progress.exists() else {}
     kept = before["cells"] if before.get("key") == key else {}
     for count in drawn:
