@@ -197,3 +197,16 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(place, tmp_path):
         assert child.exitcode == -signal.SIGKILL, children.said()
     assert children.run([*command, str(out)]) == 0, children.said()
     assert outcome(folders) == outcome(whole)
+
+
+@pytest.mark.parametrize("name", ["ulmfit-demo", "bert-demo", "gpt-demo"])
+def test_presets_are_four_stages_that_hold_the_tasks_test_texts_out(name):
+    stages = open_pipeline(name).stages
+    assert [stage.name for stage in stages] == ["tokenizer", "pretrain", "adapt", "labels"]
+    tokenizer, pretrain, adapt, labels = stages
+    held = ("embedded:scipy@test",)
+    assert tokenizer.held_out == pretrain.run.objective.held_out == held
+    assert adapt.run.objective.held_out == held
+    assert adapt.run.source == "stage:pretrain"
+    assert adapt.run.head.head_weights == "source"
+    assert labels.call.task == "embedded:scipy"

@@ -6,30 +6,31 @@ from typing import Any
 
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
 from tlearn.runs.label_curves import LabelCurves
-from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.objective_config import Objective, ObjectiveConfig
 from tlearn.runs.pipeline import CallStage, Pipeline, RunStage, TokenizerStage
 
 GENERAL, DOMAIN, TASK = "embedded:stdlib", "embedded:scipy", "embedded:scipy"
 HELD_OUT = (f"{TASK}@test",)
+VOCABULARY = 3000
 
 
 def _stages(
     *,
     body: str,
     settings: tuple[str, ...],
-    objective: str,
+    objective: Objective,
     row_length: int,
     batch_size: int,
     rate: float,
     lengths: tuple[str, str],
-    tokenizer: TokenizerStage,
+    tokenizer: str,
     curves: dict[str, Any],
     title: str,
     **more: Any,
 ) -> tuple[Any, ...]:
     """A tokenizer, pre-training on general text, adaptation to the domain, and labels."""
     asked = ObjectiveConfig(
-        objective=objective,  # pyright: ignore[reportArgumentType]
+        objective=objective,
         row_length=row_length,
         held_out=HELD_OUT,
     )
@@ -37,7 +38,7 @@ def _stages(
         RunConfig(data=DataConfig(data=GENERAL), objective=asked),
         body=body,
         settings=settings,
-        tokenizer=f"stage:{tokenizer.name}",
+        tokenizer="stage:tokenizer",
         validation="5%",
         optimizer="adamw",
         rate=rate,
@@ -66,8 +67,11 @@ def _stages(
         title=title,
         **curves,
     )
+    pieces = TokenizerStage(
+        name="tokenizer", corpus=GENERAL, kind=tokenizer, vocab_size=VOCABULARY, held_out=HELD_OUT
+    )
     return (
-        tokenizer,
+        pieces,
         RunStage(name="pretrain", run=base),
         RunStage(name="adapt", run=adapted),
         CallStage(name="labels", call=found, options=dataclasses.asdict(found)),
@@ -90,13 +94,7 @@ def ulmfit_demo() -> Pipeline:
             batch_size=16,
             rate=4e-3,
             lengths=("4ep", "1ep"),
-            tokenizer=TokenizerStage(
-                name="tokenizer",
-                corpus=GENERAL,
-                kind="bpe",
-                vocab_size=3000,
-                held_out=HELD_OUT,
-            ),
+            tokenizer="bpe",
             curves={
                 "head": "ulmfit",
                 "pooling": "concat",
@@ -126,13 +124,7 @@ def bert_demo() -> Pipeline:
             batch_size=32,
             rate=1e-3,
             lengths=("8ep", "4ep"),
-            tokenizer=TokenizerStage(
-                name="tokenizer",
-                corpus=GENERAL,
-                kind="wordpiece",
-                vocab_size=3000,
-                held_out=HELD_OUT,
-            ),
+            tokenizer="wordpiece",
             curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
             title="A tiny BERT: what each stage buys",
         ),
@@ -152,13 +144,7 @@ def gpt_demo() -> Pipeline:
             batch_size=32,
             rate=2e-3,
             lengths=("4ep", "2ep"),
-            tokenizer=TokenizerStage(
-                name="tokenizer",
-                corpus=GENERAL,
-                kind="bpe",
-                vocab_size=3000,
-                held_out=HELD_OUT,
-            ),
+            tokenizer="bpe",
             curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
             title="A tiny GPT: what each stage buys",
         ),
