@@ -157,7 +157,8 @@ def test_documents_that_hold_a_test_text_are_left_out(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": t}) for t in documents))
     corpus = open_corpus(f"jsonl:{tmp_path / 'a.jsonl'}", held_out=held)
     assert texts(corpus) == [documents[i] for i in (1, 3, 4, 5)]
-    assert corpus.left_out == 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(corpus, WithoutHeldOut)
+    assert corpus.left_out == 2
     assert corpus.digest != open_corpus(f"jsonl:{tmp_path / 'a.jsonl'}").digest
     assert held.digest != HeldOut([]).digest
     pairs = dataset(4, pairs=True, longest=8)
