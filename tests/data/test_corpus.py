@@ -13,6 +13,7 @@ from tlearn.data import (
     HeldOut,
     JoinedCorpus,
     TextCorpus,
+    WithoutHeldOut,
     open_corpus,
 )
 from tlearn.data.sentences import LONGEST, pieces
