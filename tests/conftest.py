@@ -8,6 +8,10 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
+# XLA runs the parts of a program in a pool of as many threads as there are cores. Four devices that
+# each wait in two all-reduces fill a small pool, and the program that would free them never starts:
+# on two cores one run in twelve of a batch-normalised gradient hung, and XLA then ends the process.
+os.environ.setdefault("NPROC", "16")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Keyed per user and kept between runs: compiled programs are the larger part of the suite's time.
 _cache = Path(tempfile.gettempdir()) / f"tlearn-test-cache-{os.getuid()}"
