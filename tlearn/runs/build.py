@@ -1,7 +1,6 @@
 """From a config to the values a training needs: the calls of the library, in order."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from tlearn import bodies, heads, hub
 from tlearn.data.planned import is_planned
-from tlearn.data.remap import vocabulary_in
 from tlearn.hub.descent import descent
-from tlearn.model import Model, initialise, shapes
-from tlearn.params import FlatParams
+from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
+from tlearn.runs.initial import initial, input_shapes
 from tlearn.runs.once import FeatureBatches, check_once, once_program, store_features
 from tlearn.runs.parts import (
     make_function_pull,
@@ -29,25 +26,15 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.planned import planned_task
-from tlearn.runs.text_bodies import carried_tokenizer, remaps, tokenizer_of
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream
 from tlearn.train.state import SourceWeights, State, init
 from tlearn.train.step import Recipe
-from tlearn.transfer.plan import Plan, fresh_patterns, plans
-from tlearn.transfer.strategy import Strategy
+from tlearn.transfer.plan import Plan, plans
 
 Say = Callable[[str], None]
-FIRST_KERNELS = ("body/stem/conv/kernel", "body/embeddings/patches/kernel")
-"""Where pictures of another number of channels make themselves felt."""
-VOCABULARY = re.compile(
-    r"body/embeddings/tokens/embedding|head/(masked_lm/)?bias|head/dense/kernel"
-)
-"""What has a row, or a column, a token."""
 _FROZEN = {"float32": None, "bfloat16": jnp.bfloat16}
-# Bytes of weights that take seconds to load.
-_LONG = 2**28
 FOLDED = (
     "warning: the source's BatchNorm is folded into its convolutions (all running means are 0). In "
     "training mode it would normalise by the batch again, as the source never did: say --norms eval"
@@ -105,7 +92,7 @@ class Built:
     @property
     def inputs(self) -> tuple[jax.ShapeDtypeStruct, ...]:
         """Shapes of a batch of one as the body takes it."""
-        return _inputs(self.model, self.task)
+        return input_shapes(self.model, self.task)
 
 
 def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True) -> Built:
@@ -129,23 +116,11 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     say(str(task))
     model = make_model(config, task, source)
     seed = jax.random.key(config.train.seed)
-    strategy = make_strategy(config.strategy)
-    layers = model.body.layer_names
-    patterns = _fresh_patterns(config, strategy, layers)
-    params, collections = map(_zeros, shapes(model, *_inputs(model, task)))
-    if draw:
-        drawn = _draw(model, stream(seed, "init"), _inputs(model, task), patterns)
-        params, collections = (
-            {p: drawn.get(p, v) for p, v in f.items()} for f in (params, collections)
-        )
-    fresh, report = frozenset(params), None
-    if source is not None:
-        params, collections, report = _load(
-            config, source, params, collections, patterns, say if draw else None
-        )
-        fresh = frozenset(report.paths("fresh")) & frozenset(params)
+    begun = initial(config, source, model, task, say, draw=draw)
+    params, collections, fresh, report = begun
+    if report is not None:
         say(str(report))
-    rows = plans(params, strategy, layers=layers, fresh=fresh)
+    rows = plans(params, make_strategy(config.strategy), layers=model.body.layer_names, fresh=fresh)
     if source is not None and _renormalises(source, rows):
         say(FOLDED)
     batches = task.train_batches(config.train.batch_size, config.train.seed)
@@ -219,14 +194,6 @@ def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
     return source
 
 
-def _inputs(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
-    return tuple(task.example[name] for name in model.body.inputs)
-
-
-def _zeros(flat: FlatParams) -> FlatParams:
-    return {path: np.zeros(value.shape, value.dtype) for path, value in flat.items()}
-
-
 def _renormalises(source: hub.Source, rows: tuple[Plan, ...]) -> bool:
     """Whether BatchNorm that was folded away would come back to life in training mode."""
     means = [v for path, v in source.collections.items() if path.endswith("/mean")]
@@ -249,90 +216,3 @@ def _check_devices(config: RunConfig) -> None:
         raise ValueError(
             f"batch_size {config.train.batch_size} does not divide over {count} devices; use {near}"
         )
-
-
-def _fresh_patterns(
-    config: RunConfig, strategy: Strategy, layers: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Patterns of all that is drawn rather than loaded."""
-    if not config.source:
-        if strategy.fresh:
-            raise ValueError(f"fresh={config.strategy.fresh!r}, but without a source all is fresh")
-        return (".*",)
-    head = ("head/.*",) if config.head.head_weights == "fresh" else ()
-    return (*fresh_patterns(strategy, layers), *head)
-
-
-def _draw(
-    model: Model,
-    key: Array,
-    inputs: tuple[jax.ShapeDtypeStruct, ...],
-    patterns: tuple[str, ...],
-) -> FlatParams:
-    """Draws the parameters and statistics that match a pattern, and only those."""
-
-    def draw(key: Array) -> FlatParams:
-        params, collections = initialise(model, key, *inputs)
-        return {
-            path: value
-            for path, value in {**params, **collections}.items()
-            if any(re.fullmatch(pattern, path) for pattern in patterns)
-        }
-
-    # It runs once: seconds of optimizing it would be the longer part of the start.
-    quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
-    return jax.jit(draw, compiler_options=quick)(key)
-
-
-def _load(
-    config: RunConfig,
-    source: hub.Source,
-    params: FlatParams,
-    collections: FlatParams,
-    patterns: tuple[str, ...],
-    say: Say | None,
-) -> tuple[FlatParams, FlatParams, hub.Report]:
-    """Puts the source's weights where the model has its own; without ``say``, only their shapes."""
-    differ = [
-        path
-        for path, value in source.params.items()
-        if path in params and tuple(params[path].shape) != tuple(value.shape)
-    ]
-    resize: list[tuple[Any, ...]] = []
-    if remaps(config):
-        # Also where the two vocabularies happen to be of one size.
-        vocabulary = vocabulary_in(carried_tokenizer(source), tokenizer_of(config, source))
-        resize += [
-            (re.escape(path), "remap_vocabulary", vocabulary)
-            for path in source.params
-            if VOCABULARY.fullmatch(path) and path in params
-            if not any(re.fullmatch(pattern, path) for pattern in patterns)
-        ]
-    for path in differ:
-        if path in FIRST_KERNELS and config.data.channels == "adapt":
-            resize.append((path, "adapt_input_channels"))
-        if path == "body/embeddings/positions" and "image_size" in source.body:
-            resize.append((path, "position_grid"))
-    return hub.reconcile(
-        source,
-        params,
-        collections,
-        fresh=patterns,
-        resize=resize,
-        read=say is not None,
-        progress=None if say is None else _progress(say),
-    )
-
-
-def _progress(say: Say) -> Callable[[int, int], None]:
-    """Says every tenth part of what is long enough to be waited for."""
-    said = 0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal said
-        tenth = 10 * done // max(total, 1)
-        if total >= _LONG and tenth > said:
-            said = tenth
-            say(f"loading weights: {10 * tenth} % of {total / 2**20:.0f} MiB")
-
-    return tell
