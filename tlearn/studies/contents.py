@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tlearn.studies.drawing import Plot
+from tlearn.studies.report_parts import Block, Section
 from tlearn.studies.statistics import (
     LEVEL,
     Comparison,
@@ -56,6 +57,7 @@ class Efficiency:
 
     axis: str
     points: tuple[int, ...]
+    """Ascending; 0 stands for all there is and is last."""
     summaries: Mapping[str, tuple[Summary, ...]]
     comparisons: Mapping[str, tuple[Comparison, ...]]
     """Against the reference, Holm-corrected over arms at each point; without the reference."""
@@ -81,6 +83,15 @@ class Report:
     efficiency: Efficiency | None = None
     plots: Sequence[Plot] = ()
     notes: Sequence[str] = ()
+    question: str = ""
+    claim: str = ""
+    """What is published about the question."""
+    beside: Sequence[Block] = ()
+    """What else stands under the main table."""
+    sections: Sequence[Section] = ()
+    """What follows the results; by default the plots, the efficiency, and the plans with costs."""
+    appendix: Sequence[Section] = ()
+    """What comes before the versions."""
 
     def __str__(self) -> str:
         return "\n".join([self.title, *headline(self), *(f"- {note}" for note in self.notes)])
@@ -157,7 +168,8 @@ def efficiency_from_scores(
     Raises:
         ValueError: If arms were not all run at the same points, or not with the same seeds.
     """
-    points = tuple(sorted({point for by_point in scores.values() for point in by_point}))
+    every = {point for by_point in scores.values() for point in by_point}
+    points = tuple(sorted(every, key=lambda point: (point == 0, point)))
     missing = [
         f"  {arm}: {sorted(set(points) - set(by_point))}"
         for arm, by_point in scores.items()
@@ -187,6 +199,11 @@ def efficiency_from_scores(
     )
 
 
+def point_text(point: int) -> str:
+    """Names an amount of data: 0 is all of it."""
+    return str(point) if point else "all"
+
+
 def headline(report: Report) -> tuple[str, ...]:
     """Says in sentences what the main table shows, undecided arms included."""
     base = next((arm for arm in report.arms if arm.name == report.reference), None)
@@ -209,13 +226,19 @@ def headline(report: Report) -> tuple[str, ...]:
     }
     for kind, sentence in words.items():
         if kind in groups:
-            lines.append(sentence.format(ref=report.reference, arms="; ".join(groups[kind])))
+            lines.append(sentence.format(ref=report.reference, arms=_some(groups[kind])))
     failed = [
         f"{arm.name} ({len(arm.summary.failed)})" for arm in report.arms if arm.summary.failed
     ]
     if failed:
         lines.append(f"Failed runs, not in the means: {'; '.join(failed)}.")
     return tuple(lines)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """Lists names; beyond the most only how many more there are."""
+    more = f"; and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def null_results(report: Report) -> tuple[str, ...]:
@@ -229,7 +252,7 @@ def null_results(report: Report) -> tuple[str, ...]:
         table = report.efficiency
         for arm, comparisons in table.comparisons.items():
             open_points = [
-                str(point)
+                point_text(point)
                 for point, comparison in zip(table.points, comparisons, strict=True)
                 if comparison.verdict.kind not in ("better", "worse")
             ]
@@ -247,15 +270,18 @@ def reading(report: Report) -> tuple[str, ...]:
     lines = [
         f"Figures are {report.metric}; n counts seeds that finished. Intervals are 95 % Student "
         "t-intervals over seeds: how far the mean would move with other seeds.",
-        f"Δ is the arm minus “{report.reference}”, paired by seed; p is the paired t-test's after "
-        f"Holm's correction over the {max(families, default=0)} arms compared.",
-        "“Better” and “worse” need at least 5 paired seeds, an interval clear of zero, and a "
-        "corrected p below 0.05. Anything else is undecided, which is not “equal”.",
     ]
+    if families:
+        lines += [
+            f"Δ is the arm minus “{report.reference}”, paired by seed; p is the paired t-test's "
+            f"after Holm's correction over the {max(families)} arms compared.",
+            "“Better” and “worse” need at least 5 paired seeds, an interval clear of zero, and a "
+            "corrected p below 0.05. Anything else is undecided, which is not “equal”.",
+        ]
     if any(arm.over_examples for arm in report.arms):
         lines.append(
-            "The interval over examples (Wilson) is another thing: how far a figure of this size "
-            "would move with another test set of the same length."
+            "The interval over examples is another thing: how far a figure of this size would "
+            "move with another test set of the same length, the seeds held as they are."
         )
     return tuple(lines)
 

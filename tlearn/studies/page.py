@@ -4,135 +4,142 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 
-from tlearn.studies.contents import (
-    Arm,
-    Efficiency,
-    Report,
-    amount,
-    bytes_text,
-    headline,
-    null_results,
-    reading,
-    seconds_text,
-)
+from tlearn.studies.contents import Report, headline
 from tlearn.studies.drawing import Plot
-from tlearn.studies.statistics import Comparison, Interval, p_text, show
+from tlearn.studies.outline import outline
+from tlearn.studies.report_parts import (
+    Block,
+    Cell,
+    Code,
+    Column,
+    Facts,
+    Folded,
+    Lines,
+    Plots,
+    Section,
+    Table,
+    Text,
+)
+from tlearn.studies.statistics import Comparison
+
+_MANY_SECTIONS = 8
+"""From this many sections on the page has a list of them."""
 
 
 def html(report: Report) -> str:
     """Renders the report as a self-contained page."""
     style = resources.files("tlearn.studies").joinpath("page.css").read_text("utf-8")
-    sections = [
+    sections = outline(report)
+    long = len(sections) > _MANY_SECTIONS
+    front = [
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="meta">{escape(report.date)}</p>',
-        f"<pre>{escape(report.command)}</pre>",
+        f'<p class="question">{escape(report.question)}</p>' if report.question else "",
+        f'<p class="claim"><b>Published:</b> {escape(report.claim)}</p>' if report.claim else "",
         f'<div class="lead">{_paragraphs(headline(report))}</div>',
-        _section("Results" + (f" at {report.setting}" if report.setting else ""), _results(report)),
-        _section("Plots", _plots(report.plots)),
-        _section("With more and fewer labels", _efficiency(report)),
-        _section("What each arm did, and what it cost", _plans(report)),
-        _section("What is not shown", _list([*null_results(report), *report.notes])),
-        _section("How it was done", _list(report.protocol)),
-        _section("How to read this", _list(reading(report))),
-        _section("Versions", _versions(report)),
+        f"<pre>{escape(report.command)}</pre>",
+        _contents(sections) if long else "",
     ]
+    body = [*front, *(_section(s, f"s{i}" if long else "") for i, s in enumerate(sections))]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
+        + "\n".join(part for part in body if part)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _section(title: str, body: str) -> str:
-    """Puts a body under a title; nothing to say is no section."""
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>" if body else ""
+def _contents(sections: Sequence[Section]) -> str:
+    links = "".join(f'<a href="#s{i}">{escape(s.title)}</a>' for i, s in enumerate(sections))
+    return f'<nav aria-label="Sections">{links}</nav>'
+
+
+def _section(section: Section, name: str) -> str:
+    body = "\n".join(map(_block, section.blocks))
+    anchor = f' id="{name}"' if name else ""
+    return f"<section{anchor}>\n<h2>{escape(section.title)}</h2>\n{body}\n</section>"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Table():
+            return _table(block)
+        case Lines():
+            items = "".join(f"<li>{escape(line)}</li>" for line in block.lines)
+            return f"<ul>{items}</ul>"
+        case Text():
+            return f"<p>{escape(block.text)}</p>"
+        case Code():
+            return f"<pre>{escape(block.text)}</pre>"
+        case Facts():
+            pairs = "".join(
+                f"<dt>{escape(name)}</dt><dd>{escape(what)}</dd>"
+                for name, what in block.facts.items()
+            )
+            return f"<dl>{pairs}</dl>"
+        case Plots():
+            return f'<div class="plots">{"".join(map(_figure, block.plots))}</div>'
+        case Folded():
+            inside = "\n".join(map(_block, block.blocks))
+            title = f"<summary>{escape(block.title)}</summary>"
+            return f"<details>{title}\n{inside}\n</details>"
 
 
 def _paragraphs(lines: Iterable[str]) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
-def _list(lines: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
-
-
-def _table(header: Sequence[str], rows: Iterable[str], *, wide: bool = True) -> str:
-    cells = "".join(header)
-    kind = ' class="wide"' if wide else ""
-    body = "\n".join(rows)
-    return (
-        f'<div class="scroll"><table{kind}>\n<thead><tr>{cells}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
+def _table(table: Table) -> str:
+    left = ("text", "prose", "chip")
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(column.title)}</th>'
+        for column, kind in ((c, ' class="text"' if c.look in left else "") for c in table.columns)
     )
-
-
-def _head(text: str, *, left: bool = False) -> str:
-    kind = ' class="text"' if left else ""
-    return f'<th scope="col"{kind}>{escape(text)}</th>'
-
-
-def _cell(text: str, kind: str = "") -> str:
-    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
-
-
-def _figures(value: str, interval: Interval | None) -> str:
-    bounds = f" <small>{escape(interval.bounds)}</small>" if interval else ""
-    return f"<td>{escape(value)}{bounds}</td>"
-
-
-def _row(report: Report, arm: str, cells: Iterable[str]) -> str:
-    kind = ' class="reference"' if arm == report.reference else ""
-    return f'<tr{kind}><th scope="row">{escape(arm)}</th>{"".join(cells)}</tr>'
-
-
-def _results(report: Report) -> str:
-    examples = any(arm.over_examples for arm in report.arms)
-    header = [_head("arm", left=True), _head("mean, 95 % over seeds"), _head("Δ, 95 %")]
-    header += [_head(""), _head("verdict", left=True), _head("Holm p"), _head("n")]
-    header += [_head("95 % over examples")] if examples else []
-    span = _span(report.arms)
+    span = _span(cell.strip for row in table.rows for cell in row)
     rows = []
-    for arm in report.arms:
-        interval, pair = arm.summary.interval, arm.comparison
-        cells = [_figures(show(arm.summary.mean), interval)]
-        if pair is None:
-            cells += [_cell(""), f"<td>{_forest(None, span)}</td>", _cell(""), _cell("")]
-        else:
-            kind = pair.verdict.kind
-            difference = f"{pair.mean:+.3f}" if pair.mean is not None else "–"
-            cells += [
-                _figures(difference, pair.interval),
-                f"<td>{_forest(pair, span)}</td>",
-                f'<td class="text"><span class="chip {kind.split()[0]}" '
-                f'title="{escape(pair.verdict.reason)}">{kind}</span></td>',
-                _cell(p_text(pair.holm_p)),
-            ]
-        cells += [_cell(arm.summary.runs)]
-        if examples:
-            cells += [_cell(arm.over_examples.bounds if arm.over_examples else "–")]
-        rows.append(_row(report, arm.name, cells))
-    note = (
-        f"Δ: arm minus “{report.reference}”, paired by seed, drawn with its 95 % interval; "
-        "the dashed line is zero."
+    for name, *cells in table.rows:
+        kind = ' class="reference"' if table.reference and name.text == table.reference else ""
+        rest = "".join(
+            _cell(cell, column, span) for cell, column in zip(cells, table.columns[1:], strict=True)
+        )
+        rows.append(f'<tr{kind}><th scope="row">{escape(name.text)}</th>{rest}</tr>')
+    body = "\n".join(rows)
+    wide = ' class="wide"' if table.wide else ""
+    note = f'\n<p class="soft">{escape(table.note)}</p>' if table.note else ""
+    return (
+        f'<div class="scroll"><table{wide}>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>{note}"
     )
-    return _table(header, rows) + f'<p class="soft">{escape(note)}</p>'
 
 
-def _span(arms: Iterable[Arm]) -> tuple[float, float]:
+def _cell(cell: Cell, column: Column, span: tuple[float, float]) -> str:
+    kind = escape(cell.kind.split()[0]) if cell.kind else ""
+    if column.look == "strip":
+        return f"<td>{_strip(cell.strip, span)}</td>"
+    if column.look == "chip":
+        if not cell.text:
+            return "<td></td>"
+        why = f' title="{escape(cell.why)}"' if cell.why else ""
+        return f'<td class="text"><span class="chip {kind}"{why}>{escape(cell.text)}</span></td>'
+    names = f"{column.look if column.look != 'figures' else ''} {kind}".strip()
+    kinds = f' class="{names}"' if names else ""
+    aside = f" <small>{escape(cell.aside)}</small>" if cell.aside else ""
+    return f"<td{kinds}>{escape(cell.text)}{aside}</td>"
+
+
+def _span(pairs: Iterable[Comparison | None]) -> tuple[float, float]:
     """Gives the common axis of all interval strips; zero is always on it."""
     ends = [0.0]
-    for arm in arms:
-        if arm.comparison is not None and arm.comparison.interval is not None:
-            ends += [arm.comparison.interval.low, arm.comparison.interval.high]
+    for pair in pairs:
+        if pair is not None and pair.interval is not None:
+            ends += [pair.interval.low, pair.interval.high]
     low, high = min(ends), max(ends)
     room = 0.06 * (high - low) or 1.0
     return low - room, high + room
 
 
-def _forest(pair: Comparison | None, span: tuple[float, float]) -> str:
+def _strip(pair: Comparison | None, span: tuple[float, float]) -> str:
     """Draws a paired difference and its interval as a strip, with the zero line."""
 
     def at(value: float) -> str:
@@ -152,58 +159,6 @@ def _forest(pair: Comparison | None, span: tuple[float, float]) -> str:
     )
 
 
-def _efficiency(report: Report) -> str:
-    table: Efficiency | None = report.efficiency
-    if table is None:
-        return ""
-    header = [_head(f"arm \\ {table.axis}", left=True), *(_head(str(p)) for p in table.points)]
-    rows = []
-    for arm, summaries in table.summaries.items():
-        pairs = table.comparisons.get(arm)
-        cells = []
-        for index, summary in enumerate(summaries):
-            kind = pairs[index].verdict.kind.split()[0] if pairs else ""
-            half = f" ± {show(summary.interval.half_width)}" if summary.interval else ""
-            lost = f" ({len(summary.failed)} failed)" if summary.failed else ""
-            cells.append(f'<td class="{kind}">{show(summary.mean)}<small>{half}{lost}</small></td>')
-        rows.append(_row(report, arm, cells))
-    note = (
-        "Mean ± half the 95 % interval over seeds. Green and bold: better than "
-        f"“{report.reference}”; orange: worse; plain: undecided."
-    )
-    return _table(header, rows, wide=False) + f'<p class="soft">{escape(note)}</p>'
-
-
-def _plans(report: Report) -> str:
-    arms = report.arms
-    columns = [
-        ("trained", [amount(arm.cost.trained) for arm in arms]),
-        ("FLOPs a step", [amount(arm.cost.step_flops) for arm in arms]),
-        ("wall, all runs", [seconds_text(arm.cost.wall_s) for arm in arms]),
-        ("optimizer", [bytes_text(arm.cost.optimizer_bytes) for arm in arms]),
-        ("Σ η·λ", [show(arm.pull) for arm in arms]),
-    ]
-    columns = [(name, cells) for name, cells in columns if any(cell != "–" for cell in cells)]
-    header = [_head("arm", left=True), *(_head(name) for name, _ in columns)]
-    header += [_head("plan", left=True)]
-    rows = [
-        _row(
-            report,
-            arm.name,
-            [*(_cell(cells[i]) for _, cells in columns), _cell(arm.plan, "plan")],
-        )
-        for i, arm in enumerate(arms)
-    ]
-    note = ""
-    if any(arm.pull is not None for arm in arms):
-        note = '<p class="soft">Σ η·λ: the total pull, rate times weight summed over updates.</p>'
-    return _table(header, rows) + note
-
-
-def _plots(plots: Sequence[Plot]) -> str:
-    return f'<div class="plots">{"".join(map(_figure, plots))}</div>' if plots else ""
-
-
 def _figure(plot: Plot) -> str:
     return (
         "<figure><picture>"
@@ -211,11 +166,3 @@ def _figure(plot: Plot) -> str:
         f'<img src="{plot.data_uri()}" alt="{escape(plot.caption)}"></picture>'
         f"<figcaption>{escape(plot.caption)}</figcaption></figure>\n"
     )
-
-
-def _versions(report: Report) -> str:
-    pairs = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
-        for name, value in report.versions.items()
-    )
-    return f"<dl>{pairs}</dl>" if pairs else ""

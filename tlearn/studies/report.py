@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,14 @@ from tlearn.studies.contents import (
     Cost,
     Efficiency,
     Report,
-    amount,
     arms_from_scores,
-    bytes_text,
     efficiency_from_scores,
     headline,
     null_results,
-    reading,
-    seconds_text,
 )
 from tlearn.studies.page import html
 from tlearn.studies.statistics import Summary, p_text, show
+from tlearn.studies.study_text import markdown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,11 +48,11 @@ def write_report(folder: str | os.PathLike[str], report: Report) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for plot in report.plots:
         plot.save(folder / "plots")
-    _write(folder / "report.md", markdown(report))
-    _write(folder / "results.csv", _csv(report))
+    write_file(folder / "report.md", markdown(report))
+    write_file(folder / "results.csv", _csv(report))
     # allow_nan=False: other languages' readers reject NaN; failures are named, not numbers.
-    _write(folder / "results.json", json.dumps(_json(report), indent=1, allow_nan=False) + "\n")
-    _write(folder / "report.html", html(report))
+    write_file(folder / "results.json", json.dumps(_json(report), indent=1, allow_nan=False) + "\n")
+    write_file(folder / "report.html", html(report))
     return folder / "report.html"
 
 
@@ -101,95 +97,9 @@ def console_table(report: Report) -> "Table":
     return table
 
 
-def markdown(report: Report) -> str:
-    """Renders the report as Markdown; plots are linked beside it."""
-    parts = [f"# {_plain(report.title)}", f"{report.date}", f"```\n{report.command}\n```"]
-    parts += headline(report)
-    parts += ["## Results" + (f" at {report.setting}" if report.setting else "")]
-    parts += [_results(report)]
-    parts += [f"![{_plain(plot.caption)}](plots/{plot.name}.png)" for plot in report.plots]
-    if report.efficiency is not None:
-        parts += ["## With more and fewer labels", _efficiency(report.efficiency)]
-    parts += ["## What each arm did, and what it cost", _plans(report)]
-    sections = {
-        "What is not shown": [*null_results(report), *report.notes],
-        "How it was done": report.protocol,
-        "How to read this": reading(report),
-        "Versions": [f"{name} {value}" for name, value in report.versions.items()],
-    }
-    for title, lines in sections.items():
-        if lines:
-            parts += [f"## {title}", "\n".join(f"- {line}" for line in lines)]
-    return "\n\n".join(parts) + "\n"
-
-
 def _plus_minus(summary: Summary) -> str:
     half = f" ± {show(summary.interval.half_width)}" if summary.interval else ""
     return show(summary.mean) + half
-
-
-def _plain(text: str) -> str:
-    """Keeps a text on one line and out of table syntax."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _pipe_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
-
-
-def _results(report: Report) -> str:
-    header = ["arm", "n", "mean", "95 % over seeds", "95 % over examples"]
-    header += ["Δ", "95 % of Δ", "Holm p", "verdict"]
-    rows = []
-    for arm in report.arms:
-        pair, interval = arm.comparison, arm.summary.interval
-        row = [arm.name, arm.summary.runs, show(arm.summary.mean)]
-        row += [interval.bounds if interval else "–"]
-        row += [arm.over_examples.bounds if arm.over_examples else "–"]
-        if pair is None:
-            row += ["", "", "", "reference"]
-        else:
-            kind = pair.verdict.kind
-            row += [
-                f"{pair.mean:+.3f}" if pair.mean is not None else "–",
-                pair.interval.bounds if pair.interval else "–",
-                p_text(pair.holm_p),
-                f"**{kind}**" if kind == "better" else kind,
-            ]
-        rows.append(row)
-    return _pipe_table(header, rows)
-
-
-def _efficiency(table: Efficiency) -> str:
-    rows = []
-    for arm, summaries in table.summaries.items():
-        pairs = table.comparisons.get(arm)
-        cells = []
-        for index, summary in enumerate(summaries):
-            text = _plus_minus(summary)
-            won = pairs is not None and pairs[index].verdict.kind == "better"
-            lost = f" ({len(summary.failed)} failed)" if summary.failed else ""
-            cells.append((f"**{text}**" if won else text) + lost)
-        rows.append([arm, *cells])
-    return _pipe_table([f"arm \\ {table.axis}", *map(str, table.points)], rows)
-
-
-def _plans(report: Report) -> str:
-    header = ["arm", "trained", "FLOPs a step", "wall, all runs", "optimizer", "Σ η·λ", "plan"]
-    rows = [
-        [
-            arm.name,
-            amount(arm.cost.trained),
-            amount(arm.cost.step_flops),
-            seconds_text(arm.cost.wall_s),
-            bytes_text(arm.cost.optimizer_bytes),
-            show(arm.pull),
-            arm.plan,
-        ]
-        for arm in report.arms
-    ]
-    return _pipe_table(header, rows)
 
 
 def _runs(report: Report) -> list[tuple[str, int | str, Summary]]:
@@ -245,7 +155,7 @@ def _json(report: Report) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     beside = path.with_name(path.name + ".part")
     beside.write_text(text, encoding="utf-8")
