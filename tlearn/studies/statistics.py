@@ -111,6 +111,11 @@ class Comparison:
     """The same after Holm's correction over all arms compared with this reference."""
     family: int
     """How many arms the correction was over."""
+    corrected: Interval | None
+    """The interval at the level Holm's procedure judges this arm at. It covers zero exactly where
+    ``holm_p`` is at least 1 − level, and there is no winner then. Longer than ``interval``, but not
+    simultaneous: for intervals that cover jointly take ``t_interval`` of the differences at
+    1 − (1 − level) / family."""
     verdict: Verdict
 
     def __str__(self) -> str:
@@ -172,6 +177,11 @@ def wilson(correct: int, total: int, *, level: float = LEVEL) -> Interval:
     return Interval(share, min(middle - half, share), max(middle + half, share), "examples", level)
 
 
+def no_spread(values: Sequence[float] | np.ndarray) -> bool:
+    """Whether values agree to rounding: then there is no spread to test against."""
+    return float(np.ptp(values)) <= 1e-12 * max(1.0, float(np.max(np.abs(values))))
+
+
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Corrects p-values for how many are looked at, step down (Holm 1979).
 
@@ -186,6 +196,27 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = highest
     return tuple(corrected)
+
+
+def holm_levels(p_values: Sequence[float], *, level: float = LEVEL) -> tuple[float, ...]:
+    """Gives the level at which `holm` judges each p-value.
+
+    1 − (1 − level) / (values not yet rejected), smallest p first; from the first value that is not
+    rejected on, the level stays what it was there. So a p-value is below 1 − its level exactly
+    where the corrected one is below 1 − level (Holm 1979; intervals at these levels: Serlin 1993).
+
+    Example:
+        >>> [round(found, 4) for found in holm_levels([0.25, 0.03, 0.001])]
+        [0.975, 0.975, 0.9833]
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    levels = [level] * len(p_values)
+    left = len(p_values)
+    for index in order:
+        levels[index] = 1 - (1 - level) / left
+        # A value that is not rejected holds back all that follow.
+        left -= p_values[index] < (1 - level) / left
+    return tuple(levels)
 
 
 def summarize(scores: Scores, *, level: float = LEVEL) -> Summary:
@@ -216,6 +247,10 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compares every arm with the reference, paired by seed, corrected over the arms.
 
+    An arm is called better or worse only with five paired seeds, its interval clear of zero both
+    alone and corrected by Holm's procedure, and none of the winning side's runs failed. Where no
+    arm differs, at most 1 − level of such studies call any winner.
+
     Args:
         scores: Arm -> seed -> figure. All arms have the same seeds; failed runs are None.
         reference: The arm the others are subtracted by.
@@ -243,12 +278,17 @@ def compare(
         )
     pairs = {arm: _pair(arm, reference, scores, level=level) for arm in scores if arm != reference}
     tested = [arm for arm, pair in pairs.items() if pair.p is not None]
-    corrected = holm([float(pairs[arm].p or 0.0) for arm in tested])
-    adjusted = dict(zip(tested, corrected, strict=True))
+    p_values = [float(pairs[arm].p or 0.0) for arm in tested]
+    adjusted = dict(zip(tested, holm(p_values), strict=True))
+    judged_at = dict(zip(tested, holm_levels(p_values, level=level), strict=True))
     sides = {arm: frozenset(_sort_out(runs)[1]) for arm, runs in scores.items()}
     result = {}
     for arm, pair in pairs.items():
-        pair = replace(pair, holm_p=adjusted.get(arm), family=len(tested))
+        if arm in adjusted:
+            values = [value for _, value in pair.differences]
+            wider = t_interval(values, level=judged_at[arm])
+            pair = replace(pair, holm_p=adjusted[arm], corrected=wider)
+        pair = replace(pair, family=len(tested))
         verdict = _judge(pair, sides[arm], sides[reference], higher_is_better, level)
         result[arm] = replace(pair, verdict=verdict)
     return result
@@ -279,20 +319,16 @@ def _pair(arm: str, reference: str, scores: Mapping[str, Scores], *, level: floa
         p=_paired_p(values) if interval else None,
         holm_p=None,
         family=0,
+        corrected=None,
         verdict=Verdict("undecided", "not judged yet"),
     )
-
-
-def _constant(values: Sequence[float]) -> bool:
-    """Whether differences agree to rounding: then they carry no spread to test against."""
-    return float(np.ptp(values)) <= 1e-12 * max(1.0, float(np.max(np.abs(values))))
 
 
 def _paired_p(values: Sequence[float]) -> float:
     """Gives the two-sided p of mean 0. No spread is no evidence, whatever the mean: p = 1."""
     from scipy.special import stdtr
 
-    if _constant(values):
+    if no_spread(values):
         return 1.0
     array = np.asarray(values, np.float64)
     t = float(array.mean() / (array.std(ddof=1) / math.sqrt(array.size)))
@@ -308,11 +344,11 @@ def _judge(
 ) -> Verdict:
     """Says better or worse only if nothing speaks against it."""
     n = len(pair.differences)
-    if n < MIN_SEEDS or pair.interval is None or pair.mean is None or pair.holm_p is None:
+    if n < MIN_SEEDS or pair.interval is None or pair.mean is None or pair.corrected is None:
         return Verdict(
             "too few seeds", f"{n} paired seeds, at least {MIN_SEEDS} are needed to call a winner"
         )
-    if _constant([value for _, value in pair.differences]):
+    if no_spread([value for _, value in pair.differences]):
         if pair.mean == 0:
             return Verdict("undecided", f"equal on all {n} seeds")
         return Verdict("undecided", "the same difference on every seed: do seeds change the run?")
@@ -320,11 +356,11 @@ def _judge(
         return Verdict(
             "undecided", f"the {100 * level:g} % interval {pair.interval.bounds} covers zero"
         )
-    if pair.holm_p >= 1 - level:
+    if pair.corrected.covers(0.0):
         return Verdict(
             "undecided",
-            f"clear of zero alone, not after Holm's correction over {pair.family} arms "
-            f"(p = {p_text(pair.holm_p)})",
+            f"clear of zero alone, not after Holm's correction over {pair.family} arms: "
+            f"{pair.corrected.bounds} (p = {p_text(pair.holm_p)})",
         )
     ahead = (pair.mean > 0) == higher_is_better
     # Dropping a side's failures flatters that side, so it may not win by what is left.

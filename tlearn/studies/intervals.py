@@ -1,0 +1,191 @@
+"""Intervals without the normal distribution over seeds, and intervals over test examples.
+
+Which one by default: Student's t (`tlearn.studies.statistics.t_interval`) over seeds. In simulation
+(`experiments/studies/coverage.py`) it covers 93–97 % at 5, 10 and 20 seeds for normal and mildly
+skewed figures, and for differences of paired runs. The bootstrap follows skewed figures better from
+about ten seeds on; with five it covers too seldom, whatever is done about it.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import SupportsFloat
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from tlearn.studies.statistics import LEVEL, Interval, no_spread, t_quantile
+
+RESAMPLES = 9999
+"""Bootstrap resamples: the noise they add to an end is far below that of the seeds."""
+
+
+def bca_interval(
+    values: Iterable[SupportsFloat],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    expanded: bool = True,
+) -> Interval:
+    """Gives the mean of values over seeds with its bootstrap interval.
+
+    Bias-corrected and accelerated (Efron 1987). As published it is too short for few
+    values: it covers 84 % at n = 5 where 95 % is asked. So it is taken at the level that makes it
+    as long as Student's for values without skew (Hesterberg 2015).
+
+    Args:
+        values: The figures, or paired differences, one a seed.
+        level: Confidence.
+        resamples: How many resamples.
+        seed: Of the resamples: equal values give equal intervals.
+        expanded: False for the interval of Efron's paper, as scipy has it.
+
+    Returns:
+        The interval. Equal values give one of no length; fewer than five give at most the range of
+        the values.
+
+    Raises:
+        ValueError: With fewer than two values, one that is not finite, or a level outside (0, 1).
+    """
+    array = np.asarray([float(v) for v in values], np.float64)
+    low, high = bca_bounds(array, level=level, resamples=resamples, seed=seed, expanded=expanded)
+    return Interval(float(array.mean()), float(low), float(high), "seeds", level)
+
+
+def bca_bounds(
+    values: Float[np.ndarray, "*studies n"],
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    expanded: bool = True,
+) -> tuple[Float[np.ndarray, "*studies"], Float[np.ndarray, "*studies"]]:
+    """Gives both ends of `bca_interval` for the last axis of many studies at once.
+
+    Raises:
+        ValueError: As `bca_interval`.
+    """
+    from scipy import stats
+
+    n = values.shape[-1]
+    if n < 2 or not 0 < level < 1 or resamples < 1:
+        raise ValueError(
+            "a bootstrap interval needs n >= 2, 0 < level < 1 and resamples >= 1, "
+            f"got n={n}, level={level}, resamples={resamples}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{int((~np.isfinite(values)).sum())} of {values.size} figures are not finite: "
+            "leave failed runs out and say how many there were"
+        )
+    asked = _as_long_as_students(n, level) if expanded else level
+    flat = values.reshape(-1, n)
+    low = flat.mean(axis=1)
+    high = low.copy()
+    # Without spread the acceleration is 0/0; the interval is the mean itself.
+    spread = np.asarray([not no_spread(row) for row in flat], bool)
+    if spread.any():
+        found = stats.bootstrap(
+            (flat[spread],),
+            np.mean,
+            axis=-1,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, 4_000_000 // flat[spread].size),
+            confidence_level=asked,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        low[spread], high[spread] = found.low, found.high
+    return low.reshape(values.shape[:-1]), high.reshape(values.shape[:-1])
+
+
+def examples_interval(correct: Shaped[np.ndarray, "runs n"], *, level: float = LEVEL) -> Interval:
+    """Gives the mean over test examples with its interval, the runs held as they are.
+
+    For one run this is the score interval (Wilson 1927). The mean of several runs varies less from
+    example to example than a single right or wrong does, and counts as a proportion of as many more
+    examples (effective sample size: Kish 1965, section 8.2; Korn and Graubard 1998).
+
+    Args:
+        correct: 1 for every example a run got right, 0 for the others, or a share in between.
+        level: Confidence.
+
+    Returns:
+        The interval over another test set of this size; it knows nothing of other seeds.
+
+    Raises:
+        ValueError: Without runs or examples, or with a value outside [0, 1].
+    """
+    from scipy.special import ndtri
+
+    runs, n = _checked(correct, "correct").shape
+    each = np.asarray(correct, np.float64).mean(axis=0)
+    share = float(each.mean())
+    # One run: the variance is share (1 − share), so the effective size is n. More than runs · n,
+    # as if runs disagreed on purpose, is luck.
+    single, seen = share * (1 - share), float(each.var())
+    size = n * min(runs, single / seen) if seen > 0 else float(n)
+    z = float(ndtri(0.5 + level / 2))
+    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * math.sqrt(single / size + z**2 / (4 * size**2))
+    return Interval(share, min(middle - half, share), max(middle + half, share), "examples", level)
+
+
+def paired_examples(
+    a: Shaped[np.ndarray, "runs_a n"],
+    b: Shaped[np.ndarray, "runs_b n"],
+    *,
+    level: float = LEVEL,
+) -> Interval:
+    """Gives the difference a − b of two arms over the same test examples, the runs held.
+
+    The normal interval after two imagined examples, one that only a gets right and one that only b
+    does (Bonett and Price 2012): without them the interval is too short where the arms disagree on
+    few examples, and has no length where they agree on all.
+
+    Args:
+        a: What one arm got right, by run.
+        b: What the other got right on the same examples in the same order.
+        level: Confidence.
+
+    Returns:
+        The interval; its centre is the observed difference and need not be its middle.
+
+    Raises:
+        ValueError: Without runs or examples, or with a value outside [0, 1].
+    """
+    from scipy.special import ndtri
+
+    sides = [np.asarray(_checked(x, name), np.float64) for x, name in ((a, "a"), (b, "b"))]
+    each = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    more = np.append(each, [1.0, -1.0])
+    half = float(ndtri(0.5 + level / 2)) * math.sqrt(float(more.var()) / more.size)
+    middle, center = float(more.mean()), float(each.mean())
+    return Interval(center, max(-1.0, middle - half), min(1.0, middle + half), "examples", level)
+
+
+def _as_long_as_students(n: int, level: float) -> float:
+    """The level at which a bootstrap interval of n values is as long as Student's.
+
+    The resamples' means spread by s √((n−1)/n) / √n and their tail is a normal one; Student's
+    interval has s / √n and its own tail. Both are made up for by the level.
+    """
+    from scipy.special import ndtr
+
+    tail = float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n, level)))
+    # At n = 2 the tail is below the resolution of numbers near 1.
+    return min(1 - 2 * tail, math.nextafter(1.0, 0.0))
+
+
+def _checked(correct: np.ndarray, name: str) -> np.ndarray:
+    """The values, if each is a share of an example that was right."""
+    if correct.size == 0:
+        raise ValueError(f"{name} has shape {correct.shape}: at least one run and one example")
+    wrong = ~((correct >= 0) & (correct <= 1))
+    if wrong.any():
+        raise ValueError(
+            f"{name}: {int(wrong.sum())} of {correct.size} values lie outside [0, 1], the first is "
+            f"{correct[wrong][0]}; 1 stands for an example that was right, 0 for wrong"
+        )
+    return correct
