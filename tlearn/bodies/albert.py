@@ -15,7 +15,7 @@ from tlearn.bodies.checks import check_choices, check_sizes
 from tlearn.bodies.embeddings import Embeddings
 from tlearn.bodies.encoder import POOLINGS, Pooler, encoded, pooled_place
 from tlearn.bodies.features import Features, trains
-from tlearn.bodies.transformer import Block, BlockOutput
+from tlearn.bodies.transformer import Block, BlockOutput, take
 
 
 class Albert(nn.Module):
@@ -206,6 +206,12 @@ class _Group(nn.Module):
                 name=f"block_{j:02d}",
             )(out.whole, segments, train, position if j == self.inner_blocks - 1 else None)
         return out
+
+    def returning(
+        self, output: Array, x: Any, segments: Any, train: bool, position: Any
+    ) -> BlockOutput:
+        """What a call returns whose output is known; arguments as in the call."""
+        return BlockOutput(whole=output, at=None if position is None else take(output, position))
 
 
 def _albert(width: int, depth: int, heads: int, feed_forward: int) -> dict[str, Any]:

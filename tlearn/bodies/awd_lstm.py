@@ -228,6 +228,10 @@ class _Embeddings(nn.Module):
         x = jnp.moveaxis(x.astype(self.dtype), 2, 0)
         return _Variational(self.dropout, name="dropout")(x, train), table
 
+    def returning(self, output: Float[Array, "b t d"], *call: Any) -> tuple[Array, None]:
+        """What a call returns whose output is known: there is no table then."""
+        return output.T, None
+
 
 class _Table(nn.Module):
     vocab_size: int
@@ -291,6 +295,12 @@ class _Layer(nn.Module):
         run: Any = lstm
         raw, after = run(x, kernel, bias, recurrent, before, flow, self.remat)
         return raw, _Variational(self.dropout, name="dropout")(raw, train), after
+
+    def returning(
+        self, output: Float[Array, "b t u"], x: Any, before: Carry, *call: Any
+    ) -> tuple[Array, Array, Carry]:
+        """What a call returns whose output is known; the state is not, and stays as it was."""
+        return output.T, output.T, before
 
 
 def _uniform(limit: float) -> Any:

@@ -3,6 +3,8 @@
 Shapes: b batch, t tokens, v vocabulary, e width of an embedding, d width.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -127,3 +129,7 @@ class Embeddings(nn.Module):
             init = nn.initializers.truncated_normal(self.init_std)
             x = Dense(self.width, kernel_init=init, dtype=self.dtype, name="projection")(x)
         return x, matrix
+
+    def returning(self, output: Array, *call: Any) -> tuple[Array, None]:
+        """What a call returns whose output is known: there is no table then."""
+        return output, None

@@ -72,6 +72,8 @@ class T5(nn.Module):
     remat: bool = False
 
     family: ClassVar[str] = "t5"
+    serving: ClassVar[tuple[str, ...]] = ("encoder_block_00/attention/relative/embedding",)
+    """Parameters of a layer that those above it read as well, by pattern."""
 
     def __post_init__(self) -> None:
         problems = check_choices(

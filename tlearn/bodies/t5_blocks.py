@@ -188,6 +188,33 @@ class T5Block(nn.Module):
         keep = None if cache is None or own is None else T5Cache(own=own, memory=kept)
         return T5BlockOutput(whole=whole, bias=bias, at=at, cache=keep)
 
+    def returning(
+        self,
+        output: Float[Array, "b t d"],
+        x: Any,
+        segments: Any,
+        bias: Float[Array, "1 n t s"] | None,
+        train: bool,
+        memory: Any,
+        memory_segments: Any,
+        position: Int[Array, " b"] | None,
+        cache: Any,
+    ) -> T5BlockOutput:
+        """What a call returns whose output is known: the bias serves the blocks above."""
+        if bias is None:
+            relative = RelativeBias(
+                self.heads,
+                self.buckets,
+                self.max_distance,
+                bidirectional=not self.decoder,
+                init_std=0.0,
+                parent=None,
+            )
+            table = self.variables["params"]["attention"]["relative"]
+            bias = jnp.asarray(relative.apply({"params": table}, x.shape[1], x.shape[1]))
+        at = None if position is None else take(output, position)
+        return T5BlockOutput(whole=output, bias=bias, at=at)
+
 
 def _own(segments: Array, position: Array | None) -> Array:
     return jnp.take_along_axis(segments, jnp.asarray(position).reshape(-1, 1), axis=1)

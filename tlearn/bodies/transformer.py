@@ -179,6 +179,12 @@ class Block(nn.Module):
             return BlockOutput(whole=whole, cache=cache)
         return BlockOutput(whole=whole, at=path(take(x, position), at, position), cache=cache)
 
+    def returning(
+        self, output: Array, x: Any, segments: Any, train: bool, position: Any = None, *rest: Any
+    ) -> BlockOutput:
+        """What a call returns whose output is known; arguments as in the call."""
+        return BlockOutput(whole=output, at=None if position is None else take(output, position))
+
 
 def take(x: Float[Array, "b t d"], position: Int[Array, " b"]) -> Float[Array, "b 1 d"]:
     """Takes one place of every row."""

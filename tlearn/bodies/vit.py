@@ -269,6 +269,10 @@ class _Final(nn.Module):
     def __call__(self, x: Float[Array, "*rows d"]) -> Float[Array, "*rows d"]:
         return LayerNorm(self.epsilon, self.dtype, name="norm")(x)
 
+    def returning(self, output: Array, x: Array) -> Array:
+        """What a call returns whose output is known; of one token a row, it is the first."""
+        return output[:, : x.shape[1]]
+
 
 class _Pooler(nn.Module):
     features: int

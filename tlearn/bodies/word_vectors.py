@@ -7,7 +7,7 @@ References: Mikolov et al. 2013 (word2vec), Pennington et al. 2014 (GloVe), Grav
 2005 (BiLSTM), Jozefowicz et al. 2015 (forget gates start open).
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -115,6 +115,10 @@ class _Embeddings(nn.Module):
         table = _Table(self.vocab_size, self.width, name="tokens")()
         x = jnp.take(table, tokens, axis=0, mode="clip")
         return Dropout(self.dropout, name="dropout")(x, deterministic=not train), table
+
+    def returning(self, output: Array, *call: Any) -> tuple[Array, None]:
+        """What a call returns whose output is known: there is no table then."""
+        return output, None
 
 
 class _Table(nn.Module):
