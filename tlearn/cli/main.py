@@ -23,6 +23,7 @@ VERBS = {
     "vectors": ("tlearn.cli.vectors:vectors", "train word vectors on a corpus"),
     "generate": ("tlearn.cli.generate:generate", "make texts with a run or a source"),
     "extract": ("tlearn.cli.use:extract", "keep a body's features of a data set on disk"),
+    "rank": ("tlearn.cli.rank:rank", "say which source to take for a data set, training none"),
     "export": ("tlearn.cli.export:export", "write a model for others: transformers, timm, ..."),
     "tokenizer": ("tlearn.cli.tokenizer:tokenizer", "train a tokenizer on a corpus"),
     "presets": ("tlearn.cli.train:presets", "list published recipes, or compare two"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tlearn.hub.joint import discriminator as discriminator
     from tlearn.hub.joint import generator as generator
     from tlearn.hub.loader import load as load
+    from tlearn.hub.lower import lower_blocks as lower_blocks
     from tlearn.hub.model_folder import read_run as read_run
     from tlearn.hub.model_folder import save_model as save_model
     from tlearn.hub.npz_file import read_npz as read_npz
@@ -46,6 +47,7 @@ __getattr__, __dir__ = lazy(
         "generator": "joint",
         "load": "loader",
         "load_exported": "forward_load",
+        "lower_blocks": "lower",
         "read_npz": "npz_file",
         "read_run": "model_folder",
         "read_safetensors": "safetensors_file",
