@@ -17,7 +17,16 @@ from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
 from tlearn.runs.initial import initial, input_shapes
-from tlearn.runs.once import FeatureBatches, check_once, once_program, store_features
+from tlearn.runs.once import (
+    FeatureBatches,
+    check_once,
+    entering,
+    first_running,
+    once_program,
+    store_features,
+    stored_size,
+    widest,
+)
 from tlearn.runs.parts import (
     make_function_pull,
     make_model,
@@ -85,9 +94,17 @@ class Built:
         if train.features == "each-step":
             return batches
         store = store_features(
-            self.model, state.params, state.collections, batches, folder, train.views
+            self.model,
+            first_running(self.model, self.plans),
+            state.params,
+            state.collections,
+            batches,
+            self.inputs,
+            folder,
+            train.views,
         )
-        return FeatureBatches(batches, store)
+        above = self.program.model.body.inputs
+        return FeatureBatches(batches, store, tuple(n for n in above if n != "features"))
 
     @property
     def inputs(self) -> tuple[jax.ShapeDtypeStruct, ...]:
@@ -133,6 +150,11 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     )
     if config.train.features == "once":
         check_once(config, rows)
+        lowest = first_running(model, rows)
+        one = entering(
+            model, lowest, widest(input_shapes(model, task), batches), params, collections
+        )
+        say(stored_size(one, lowest, len(batches.dataset), config.train.views))
     steps = training_steps(config, batches.steps_per_epoch)
     line = timeline(
         rows,

@@ -34,7 +34,8 @@ class Costs:
         trained: Of these, what the last stage trains.
         optimizer_bytes: What the optimizer keeps in the last stage.
         step_flops: FLOPs of a step in each stage.
-        flops: FLOPs of all steps; evaluations are not counted.
+        flops: FLOPs of all steps, and of features once; evaluations are not counted.
+        once: FLOPs of features that are computed once, before the first step.
     """
 
     examples: int
@@ -50,6 +51,7 @@ class Costs:
     optimizer_bytes: int
     step_flops: tuple[float, ...]
     flops: float
+    once: float = 0.0
 
     def hours(self, rate: float | int, used: float | int = USED) -> float:
         """Hours of one device.
@@ -82,17 +84,20 @@ class Costs:
                 f"{_bytes(self.optimizer_bytes)}, activations not counted",
                 f"FLOPs: {self.step_flops[-1]:.4g} a step"
                 + (" of the last stage" if len(self.step_flops) > 1 else "")
-                + f", {self.flops:.4g} in all (a multiply-add is two)",
+                + f", {self.flops:.4g} in all"
+                + (f", {self.once:.4g} of them once, for the features" if self.once else "")
+                + " (a multiply-add is two)",
             )
         )
 
 
-def costs(built: Built, step_flops: Callable[[Plan], float]) -> Costs:
+def costs(built: Built, step_flops: Callable[[Plan], float], once: float = 0.0) -> Costs:
     """Adds up what a run costs.
 
     Args:
         built: The run, before its first step.
         step_flops: Counts the FLOPs of a step under a plan.
+        once: FLOPs of features that are computed once.
     """
     line, train = built.program.timeline, built.config.train
     params, _ = shapes(built.model, *built.inputs)
@@ -118,9 +123,11 @@ def costs(built: Built, step_flops: Callable[[Plan], float]) -> Costs:
         trained=last.totals()["trained"],
         optimizer_bytes=optimizer_bytes(built.program.recipe.optimizer, last),
         step_flops=counts,
-        flops=sum(
+        flops=once
+        + sum(
             (end - start) * each for start, end, each in zip(line.starts, ends, counts, strict=True)
         ),
+        once=once,
     )
 
 

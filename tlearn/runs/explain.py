@@ -1,16 +1,19 @@
 """What a run would do and cost, from shapes alone."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from tlearn.data.planned import is_planned
-from tlearn.model import shapes
+from tlearn.model import Model, shapes
 from tlearn.runs.build import Built, build
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.costs import USED, costs, optimizer_bytes
 from tlearn.runs.flops import count_flops
+from tlearn.runs.once import entering, first_running
+from tlearn.studies.boundary import activations
 from tlearn.train.state import SourceWeights, State, init
 from tlearn.train.step import Recipe, make_step
 from tlearn.transfer.plan import Plan, plan
@@ -39,11 +42,16 @@ def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = U
     layers = built.model.body.layer_names
     everything = plan(params, Strategy(), layers=layers, fresh=built.fresh)
     recipe = built.program.recipe
-    found = costs(built, lambda rows: step_flops(built, rows, recipe, built.source))
+    found = costs(
+        built,
+        lambda rows: step_flops(built, rows, recipe, built.source),
+        once=once_flops(built),
+    )
     whole = found.step_flops[-1]
-    if built.plans[-1].trainable != everything.trainable or built.source.params:
+    other = built.program.model is not built.model
+    if other or built.plans[-1].trainable != everything.trainable or built.source.params:
         plain = dataclasses.replace(recipe, function_pull=None)
-        whole = step_flops(built, everything, plain, SourceWeights())
+        whole = step_flops(built, everything, plain, SourceWeights(), built.model)
     staged = len(built.plans) > 1
     line = built.program.timeline
     parts = list(said)
@@ -72,9 +80,20 @@ def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = U
     return "\n\n".join(parts)
 
 
-def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) -> float:
-    """FLOPs of one step under a plan; see `count_flops`."""
+def step_flops(
+    built: Built, rows: Plan, recipe: Recipe, source: SourceWeights, model: Model | None = None
+) -> float:
+    """FLOPs of one step under a plan; see `count_flops`.
+
+    Args:
+        built: The run.
+        rows: The plan.
+        recipe: What else is static.
+        source: What is pulled to.
+        model: What runs in the step; by default what the run's own steps run.
+    """
     params, collections = shapes(built.model, *built.inputs)
+    model = model or built.program.model
     size = built.config.train.batch_size
 
     def begin() -> State:
@@ -94,5 +113,29 @@ def step_flops(built: Built, rows: Plan, recipe: Recipe, source: SourceWeights) 
         name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype)
         for name, one in built.task.example.items()
     }
-    step = make_step(built.model, rows, built.task.objective, recipe)
+    if model is not built.model:
+        start = first_running(built.model, built.plans)
+        batch["features"] = entering(built.model, start, _inputs(built), params, collections)
+    step = make_step(model, rows, built.task.objective, recipe)
     return count_flops(step, jax.eval_shape(begin), batch, source)
+
+
+def once_flops(built: Built) -> float:
+    """FLOPs of what is computed once, before the first step; 0 where that is nothing."""
+    train = built.config.train
+    if train.features == "each-step":
+        return 0.0
+    params, collections = shapes(built.model, *built.inputs)
+    start = first_running(built.model, built.plans)
+    model: Any = built.model
+    batch = count_flops(
+        lambda *given: activations(model, start, *given), params, collections, _inputs(built)
+    )
+    batches = built.task.train_batches(train.batch_size, train.seed)
+    return batch / train.batch_size * len(batches.dataset) * max(train.views, 1)
+
+
+def _inputs(built: Built) -> list[jax.ShapeDtypeStruct]:
+    """Shapes of a batch as the whole body takes it."""
+    size = built.config.train.batch_size
+    return [jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype) for one in built.inputs]

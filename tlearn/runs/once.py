@@ -1,6 +1,9 @@
-"""Features once: a run whose body is frozen computes its features a single time."""
+"""Features once: what a run's frozen bottom puts out is computed a single time."""
 
 import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tlearn.bodies.cached import Cached
+from tlearn.bodies.tail import below as layers_below
+from tlearn.bodies.tail import tail_problems
 from tlearn.data import Dataset
-from tlearn.model import Model, variables
+from tlearn.model import Model
 from tlearn.params import digest
 from tlearn.runs.config import RunConfig
+from tlearn.studies.boundary import HEAD, activations, boundary, tail_model
 from tlearn.tasks import TaskBatches
 from tlearn.train.loop import Program
-from tlearn.train.step import inputs
 from tlearn.transfer.feature_store import FeatureStore
 from tlearn.transfer.features import extract
 from tlearn.transfer.plan import Plan
 
 FOLDER = "features"
+Shape = jax.ShapeDtypeStruct
 
 
 def check_once(config: RunConfig, plans: tuple[Plan, ...]) -> None:
@@ -30,11 +35,25 @@ def check_once(config: RunConfig, plans: tuple[Plan, ...]) -> None:
         ValueError: Naming every reason.
     """
     problems = []
-    if any(path.startswith("body/") for plan in plans for path in plan.trainable):
-        problems.append("the body trains: say freeze=body (and no unfreeze)")
-    if any(mode != "eval" for plan in plans for layer, mode in plan.modes if layer != "head"):
-        problems.append("a layer of the body runs in training mode: leave modes out")
-    if config.strategy.pull_strength > 0:
+    for number, plan in enumerate(plans):
+        if plan.frozen_depth:
+            continue
+        first, mode = plan.modes[0]
+        stage = f" (in stage {number})" if len(plans) > 1 else ""
+        problems.append(
+            f"the body trains from {first} on{stage}: freeze the bottom from start to end, with "
+            "freeze=bottom:K or body, and no unfreeze that reaches it"
+            if mode == "train"
+            else f"{first} is frozen and runs in mode {mode}{stage}: leave modes out"
+        )
+        break
+    if config.objective.objective != "labels":
+        problems.append(
+            f"objective={config.objective.objective} reads a corpus, whose rows have no features "
+            "of their own: objective=labels"
+        )
+    still = not any(path.startswith("body/") for plan in plans for path in plan.trainable)
+    if still and config.strategy.pull_strength > 0:
         problems.append("a frozen body cannot be pulled: pull_strength 0")
     if config.data.mix != "none":
         problems.append(f"mix={config.data.mix} mixes pictures anew in every batch: mix=none")
@@ -47,42 +66,129 @@ def check_once(config: RunConfig, plans: tuple[Plan, ...]) -> None:
         raise ValueError("features cannot be computed once:\n  " + "\n  ".join(problems))
 
 
-def once_program(program: Program) -> Program:
-    """The same program over features: its steps never see the body."""
-    model = Model(Cached(program.model.body.feature_width), program.model.head)
-    return Program(model, program.plans, program.objective, program.recipe, program.timeline)
-
-
-def store_features(
-    model: Model, params: Any, collections: Any, batches: TaskBatches, folder: Path, views: int
-) -> FeatureStore:
-    """Runs the body once over the training examples, or reopens what an earlier process stored.
+def first_running(model: Model, plans: tuple[Plan, ...]) -> str:
+    """The first layer that runs in any stage: what enters it is computed once.
 
     Args:
         model: Body and head.
+        plans: The stages; `check_once` has passed them.
+
+    Raises:
+        ValueError: If the body cannot start there.
+    """
+    lowest = min(plans, key=lambda plan: plan.frozen_depth)
+    start = boundary(model, lowest)
+    if start is None:
+        names = model.body.layer_names
+        problems = tail_problems(model.body, names[min(lowest.frozen_depth, len(names) - 1)])
+        raise ValueError("features cannot be computed once:\n  " + "\n  ".join(problems))
+    return start
+
+
+def once_program(program: Program) -> Program:
+    """The same program over features: its steps never see what is frozen at the bottom.
+
+    Raises:
+        ValueError: If the body cannot start above its input.
+    """
+    model = tail_model(program.model, first_running(program.model, program.plans))
+    return Program(model, program.plans, program.objective, program.recipe, program.timeline)
+
+
+def entering(
+    model: Model, start: str, inputs: Sequence[Shape], params: Mapping[str, Any], collections: Any
+) -> Shape:
+    """Shape of what enters a layer, for a batch of inputs; nothing is computed.
+
+    Args:
+        model: Body and head.
+        start: The layer, as `first_running` names it.
+        inputs: The body's inputs.
+        params: Parameters by path, or their shapes.
+        collections: Statistics by path, or their shapes.
+    """
+    shape = functools.partial(jax.tree.map, lambda value: Shape(value.shape, value.dtype))
+    static: Any = model  # Linen modules are hashable, which their type does not say.
+    return jax.eval_shape(
+        lambda *given: activations(static, start, *given),
+        shape(dict(params)),
+        shape(dict(collections)),
+        shape(list(inputs)),
+    )
+
+
+def widest(inputs: Sequence[Shape], batches: Any) -> tuple[Shape, ...]:
+    """The body's inputs of one example, of texts as wide as their widest batch."""
+    width = max(getattr(batches, "widths", None) or (0,))
+    return tuple(
+        Shape((1, width), one.dtype) if width and len(one.shape) == 2 else one for one in inputs
+    )
+
+
+def stored_size(one: Shape, start: str, examples: int, views: int) -> str:
+    """Says what features take on disk, before any is computed."""
+    what = "the pooled features" if start == HEAD else f"what enters {start}"
+    copies = f" in {views} draws" if views > 1 else ""
+    shape = "×".join(map(str, one.shape[1:]))
+    size = max(views, 1) * examples * math.prod(one.shape) * one.dtype.itemsize
+    return (
+        f"features once: {what} is stored in the run's folder, {examples:,} examples{copies} × "
+        f"{shape} numbers of {one.dtype}: {size / 2**20:,.4g} MiB"
+    )
+
+
+def store_features(
+    model: Model,
+    start: str,
+    params: Mapping[str, Any],
+    collections: Mapping[str, Any],
+    batches: TaskBatches,
+    inputs: Sequence[Shape],
+    folder: Path,
+    views: int,
+) -> FeatureStore:
+    """Runs what is frozen once over the training examples, or reopens what was stored before.
+
+    Args:
+        model: Body and head.
+        start: The first layer that runs in a step, as `first_running` names it.
         params: All parameters by path.
         collections: Statistics by path.
         batches: The training batches; view v is what epoch v draws.
+        inputs: Shapes of the body's inputs for one example.
         folder: The run's folder.
         views: Draws to store where the examples are augmented; 0 for none.
+
+    Raises:
+        StoreError: If the features cannot be stored.
+        OSError: If they do not fit onto the disk; nothing was computed but the first batch.
     """
-    body = {path: value for path, value in params.items() if path.startswith("body/")}
-    tree = variables(params, collections)
-
-    @jax.jit
-    def pooled(*inputs: Any) -> Any:
-        features: Any = model.apply(tree, *inputs, train=False, method="features")
-        return features.pooled
-
+    below = model.body.layer_names if start == HEAD else layers_below(model.body, start)
+    under = tuple(f"body/{name}/" for name in below)
+    still, statistics = (
+        {path: value for path, value in flat.items() if path.startswith(under)}
+        for flat in (params, collections)
+    )
+    body, around = (
+        {path: value for path, value in flat.items() if path.startswith("body/")}
+        for flat in (params, collections)
+    )
+    one = entering(model, start, widest(inputs, batches), params, collections)
+    static: Any = model
     return extract(
-        lambda batch: pooled(*map(jnp.array, inputs(model, batch))),
+        lambda batch: activations(
+            static, start, body, around, [jnp.array(batch[name]) for name in model.body.inputs]
+        ),
         batches,
         folder / FOLDER,
         examples=len(batches.dataset),
-        weights=digest({**body, **collections}),
+        weights=digest({**still, **statistics}),
         preprocessing=batches.preparation,
         data=batches.dataset.digest,
         views=views or None,
+        dtype="bfloat16" if one.dtype == jnp.bfloat16 else "float32",
+        output="pooled" if start == HEAD else below[-1],
+        shape=one.shape[1:],
     )
 
 
@@ -93,10 +199,12 @@ class FeatureBatches:
     Attributes:
         batches: The task's own.
         store: Features of all its examples.
+        beside: What else of a batch the upper layers read, by name: which tokens are real.
     """
 
     batches: TaskBatches
     store: FeatureStore
+    beside: tuple[str, ...] = ()
     random = False
 
     @property
@@ -135,8 +243,15 @@ class FeatureBatches:
         view = (step // self.steps_per_epoch) % self.store.features.shape[0]
         found = np.asarray(labels)[taken]
         whole = np.issubdtype(found.dtype, np.integer)
+        features = np.asarray(self.store.features[view, taken])
+        read: dict[str, np.ndarray] = {}
+        if self.beside:
+            batch = self.batches.at(step)
+            read = {name: batch[name] for name in self.beside}
+            features = features[:, : read[self.beside[0]].shape[1]]
         return {
-            "features": self.store.rows(taken, view),
+            "features": features,
+            **read,
             "label": found.astype(np.int32 if whole else np.float32),
             "mask": (index >= 0).astype(np.float32),
             "index": index,

@@ -71,7 +71,12 @@ def program_key(config: RunConfig) -> str:
 
 def shares(config: RunConfig) -> bool:
     """Whether runs of such a config can train in one program at all."""
-    return config.objective.objective == "labels" and config.strategy.pull != "fisher"
+    augmented = config.data.augment != "none" or config.data.mix != "none"
+    return (
+        config.objective.objective == "labels"
+        and config.strategy.pull != "fisher"
+        and not (augmented and config.train.features == "once")
+    )
 
 
 def groups(cells: Sequence[tuple[str, Cell]], how: str) -> list[list[str]]:

@@ -134,6 +134,26 @@ def train_block(
         The runs, and by run: ``loss`` and ``count`` summed over the steps, ``pull_step`` summed,
         and ``finite``, the number of finite steps.
     """
+    args = _train_args(block, source, batches, count, mesh)
+    made = compile_train(compiler, step, block, source, batches, how=how, mesh=mesh)
+    states, sums = made(*args)
+    return dataclasses.replace(block, states=states), jax.device_get(sums)
+
+
+def compile_train(
+    compiler: Compiler,
+    step: Step,
+    block: Block,
+    source: SourceWeights,
+    batches: Mapping[str, np.ndarray],
+    *,
+    how: How,
+    mesh: Mesh | None = None,
+) -> Any:
+    """The compiled program of `train_block` for such runs and batches: what it needs can be asked.
+
+    The arguments are those of `train_block`.
+    """
 
     def train(
         states: State,
@@ -163,12 +183,20 @@ def train_block(
 
         return jax.lax.map(one, (states, line)) if how == "map" else jax.vmap(one)((states, line))
 
-    states, line = block.states, jnp.asarray(block.line)
+    args = _train_args(block, source, batches, 0, mesh)
+    return compiler.compiled("train", (step, how, mesh), _spread(train, mesh, 2, 4), *args)
+
+
+def _train_args(
+    block: Block,
+    source: SourceWeights,
+    batches: Mapping[str, np.ndarray],
+    count: int,
+    mesh: Mesh | None,
+) -> tuple[Any, ...]:
     rest = (block.shared, source, _arrays(batches), jnp.asarray(count, jnp.int32))
-    function = _spread(train, mesh, 2, 4)
-    states, line, rest = _placed((states, line), rest, mesh)
-    states, sums = compiler("train", (step, how, mesh), function, states, line, *rest)
-    return dataclasses.replace(block, states=states), jax.device_get(sums)
+    *moving, rest = _placed((block.states, jnp.asarray(block.line)), rest, mesh)
+    return *moving, *rest
 
 
 def judge_block(

@@ -1,0 +1,147 @@
+"""What is measured of a study's trained runs beside their figures: drift, likeness, forgetting."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tlearn.model import Model, variables
+from tlearn.params import layer_of
+from tlearn.runs.reading import Selection
+from tlearn.runs.study_group import Group
+from tlearn.runs.use import load
+from tlearn.studies.block import Block
+from tlearn.studies.cka import linear_cka
+
+PROBES = 256
+"""Validation examples that representations are compared on."""
+
+
+def distances(group: Group, block: Block) -> dict[str, np.ndarray]:
+    """‖w − w_source‖ of every layer of the body, for every run; empty without a source."""
+    if not group.anchor:
+        return {}
+    own, _ = block.params()
+    squares: dict[str, np.ndarray] = {}
+    for path, value in own.items():
+        if path in group.anchor:
+            far = np.asarray(value) - np.asarray(group.anchor[path])[None]
+            with np.errstate(over="ignore", invalid="ignore"):  # A run that diverged is told.
+                square = (far.reshape(len(far), -1) ** 2).sum(axis=1)
+            layer = layer_of(path)
+            squares[layer] = squares.get(layer, 0.0) + square
+    still = np.zeros(block.runs)
+    held = {layer_of(path) for path in group.anchor}
+    names = [name for name in group.whole.body.layer_names if name in held]
+    return {name: np.sqrt(squares.get(name, still)) for name in names}
+
+
+def similarity(group: Group, block: Block) -> list[dict[str, float]]:
+    """Linear CKA of every layer's output with the source's, on validation examples, by run.
+
+    Outputs are averaged over places and tokens. Empty without a source; frozen layers that run
+    only once are the source's.
+    """
+    part = group.task.validation
+    if not group.anchor or part is None:
+        return [{} for _ in range(block.runs)]
+    inputs = _first(group, part)
+    names = group.whole.body.layer_names
+    before = _outputs(group.whole, group.begun[0].params, group.begun[0].collections, inputs)
+    made = []
+    for run in range(block.runs):
+        params, statistics = whole_weights(group, block, run)
+        after = _outputs(group.whole, params, statistics, inputs)
+        found = {}
+        for name in names:
+            sound = np.isfinite(after[name]).all()
+            found[name] = linear_cka(before[name], after[name]) if sound else float("nan")
+        made.append({name: value for name, value in found.items() if np.isfinite(value)})
+    return made
+
+
+def remembered(group: Group, block: Block, spec: str, metric: str) -> list[dict[str, float]]:
+    """The metric of the source's head on the source's own task, before and after, by run.
+
+    Args:
+        group: The runs.
+        block: Trained.
+        spec: The dataset, with ``@SPLIT`` where it has several.
+        metric: ``accuracy`` or ``loss``.
+
+    Raises:
+        HubError: If the source carries no head.
+        DataError: If its labels are not those of the data.
+    """
+    loaded = load(group.configs[0].source)
+    model, reader = Model(group.whole.body, loaded.model.head), loaded.reader()
+    data, _, split = spec.partition("@")
+    dataset = reader.matched(reader.open(Selection(data, split)))
+    batches = reader.batches(dataset, PROBES)
+    head = {p: jnp.asarray(v) for p, v in loaded.params.items() if p.startswith("head/")}
+
+    @jax.jit
+    def sums(params: Any, statistics: Any, given: Any, label: Any, mask: Any) -> Any:
+        logits: Any = model.apply(variables(params, statistics), *given, train=False)
+        logs = jax.nn.log_softmax(logits)
+        loss = -jnp.take_along_axis(logs, label[:, None], axis=1)[:, 0]
+        right = logits.argmax(-1) == label
+        return {"loss": (loss * mask).sum(), "accuracy": (right * mask).sum()}
+
+    def judge(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> float:
+        total = 0.0
+        body = {p: v for p, v in params.items() if p.startswith("body/")}
+        for i in range(batches.steps_per_epoch):
+            batch = batches.at(i)
+            given = [batch[name] for name in model.body.inputs]
+            found = sums({**body, **head}, statistics, given, batch["label"], batch["mask"])
+            total += float(found[metric])
+        return total / len(dataset)
+
+    if metric not in ("accuracy", "loss"):
+        raise ValueError(f"remember measures accuracy or loss, not {metric}")
+    begun = group.begun[0]
+    before = judge(begun.params, begun.collections)
+    made = []
+    for run in range(block.runs):
+        made.append({"before": before, "after": judge(*whole_weights(group, block, run))})
+    return made
+
+
+def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All parameters and statistics of one run, those of layers that ran only once included."""
+    own, shared = block.params()
+    begun = group.begun[block.line[run]]
+    moved = {path: value[run] for path, value in own.items()}
+    statistics = {path: value[run] for path, value in block.states.collections.items()}
+    return {**begun.params, **shared, **moved}, {**begun.collections, **statistics}
+
+
+def _first(group: Group, part: Any) -> list[Any]:
+    """Inputs of the first validation examples, one batch."""
+    batch = group.task.eval_batches(part, min(PROBES, len(part))).at(0)
+    real = np.asarray(batch["mask"]) > 0
+    return [jnp.asarray(batch[name][real]) for name in group.whole.body.inputs]
+
+
+def _outputs(
+    model: Model, params: Mapping[str, Any], statistics: Mapping[str, Any], inputs: list[Any]
+) -> dict[str, np.ndarray]:
+    """Every layer's output, averaged to a row an example."""
+    body = {path: value for path, value in params.items() if path.startswith("body/")}
+    found = _run_layers(model, body, dict(statistics), inputs)
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _run_layers(model: Model, body: Any, statistics: Any, inputs: list[Any]) -> dict[str, Any]:
+    features: Any = model.apply(
+        variables(body, statistics), *inputs, train=False, method="features"
+    )
+    return {
+        name: value.reshape(value.shape[0], -1, value.shape[-1]).mean(axis=1)
+        for name, value in features.layers.items()
+    }
