@@ -86,6 +86,8 @@ class Report:
     question: str = ""
     claim: str = ""
     """What is published about the question."""
+    warnings: Sequence[str] = ()
+    """What a reader must know before the figures."""
     beside: Sequence[Block] = ()
     """What else stands under the main table."""
     sections: Sequence[Section] = ()

@@ -36,6 +36,7 @@ def html(report: Report) -> str:
         f'<p class="meta">{escape(report.date)}</p>',
         f'<p class="question">{escape(report.question)}</p>' if report.question else "",
         f'<p class="claim"><b>Published:</b> {escape(report.claim)}</p>' if report.claim else "",
+        f'<div class="lead warn">{_paragraphs(report.warnings)}</div>' if report.warnings else "",
         f'<div class="lead">{_paragraphs(headline(report))}</div>',
         f"<pre>{escape(report.command)}</pre>",
         _contents(sections) if long else "",

@@ -51,7 +51,9 @@ def write_report(folder: str | os.PathLike[str], report: Report) -> Path:
     write_file(folder / "report.md", markdown(report))
     write_file(folder / "results.csv", _csv(report))
     # allow_nan=False: other languages' readers reject NaN; failures are named, not numbers.
-    write_file(folder / "results.json", json.dumps(_json(report), indent=1, allow_nan=False) + "\n")
+    write_file(
+        folder / "results.json", json.dumps(report_values(report), indent=1, allow_nan=False) + "\n"
+    )
     write_file(folder / "report.html", html(report))
     return folder / "report.html"
 
@@ -127,7 +129,8 @@ def _csv(report: Report) -> str:
     return stream.getvalue()
 
 
-def _json(report: Report) -> dict[str, Any]:
+def report_values(report: Report) -> dict[str, Any]:
+    """Gives what the report says as JSON-able values."""
     table = report.efficiency
     return {
         "title": report.title,

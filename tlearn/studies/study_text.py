@@ -69,6 +69,7 @@ def markdown(report: Report) -> str:
         parts.append(f"**{_plain(report.question)}**")
     if report.claim:
         parts.append(f"Published: {_plain(report.claim)}")
+    parts += [f"**{_plain(line)}**" for line in report.warnings]
     parts += [_plain(line) for line in headline(report)]
     parts.append(_fenced(report.command))
     parts += [_section(section) for section in outline(report)]
