@@ -1,0 +1,290 @@
+"""Does a score of a source's features say which source is best to fine-tune?
+
+Real sources are ranked on at most 500 training examples of a target (`tlearn rank`), then every one
+of them is fine-tuned there for real: all parameters, few updates, the rate chosen on a fifth of
+those examples with a pilot seed, two seeds at the chosen rate, judged on at most 500 test examples.
+What is compared is the order of the sources by a score with their order by the mean test accuracy.
+
+Pictures: ResNet-20 and ResNet-32 (CIFAR-10), a ViT (MNIST), MobileNetV2 (ImageNet, fed 96 pixels).
+Texts: MiniLM-L6 and its lower 3 and 1 blocks, and tlearn's own bodies, pre-trained for a minute.
+
+    tlearn pipeline ulmfit-demo --out demo/
+    tlearn tokenizer --corpus embedded:stdlib --kind wordpiece --vocab-size 3000 --out own/tokens
+    tlearn pretrain --data embedded:stdlib --objective masked_tokens --body bert-tiny \
+        --settings width=128 depth=2 heads=4 feed_forward=512 positions=128 \
+        --tokenizer own/tokens --row-length 64 --batch-size 32 --optimizer adamw --rate 1e-3 \
+        --schedule linear:warmup=5% --weight-decay 0.01 --clip 1 --length 800st --out own/bert
+    python experiments/studies/rank_sources.py --data DIR --minilm DIR --demo demo/ \
+        --bert own/bert --work DIR --out experiments/results
+
+DIR of --data (default: environment variable TLEARN_DATA) has the data and weights, --minilm is
+MiniLM's Hugging Face folder, --work keeps features and finished runs: started again, the script
+goes on where it was.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import rank_tables
+
+from tlearn import hub
+from tlearn.heads import Linear
+from tlearn.model import Model
+from tlearn.runs.rank import RankConfig, rank
+from tlearn.runs.rank_sources import Candidate, candidates, open_examples
+from tlearn.runs.reading import Selection
+from tlearn.runs.versions import versions
+from tlearn.studies.arms import Bench, Setting, run_cell
+from tlearn.train.schedules import parse
+from tlearn.transfer.optimizer import adamw
+from tlearn.transfer.strategy import Strategy
+
+EXAMPLES, HELD, MAX_LENGTH, PIXELS = 500, 5, 32, 96
+PILOT, SEEDS = 100, (0, 1)
+STEPS = 60
+BATCH = {"pictures": 32, "texts": 16}
+RATES = {"pictures": (3e-4, 2e-3), "texts": (1e-4, 1e-3)}
+"""Of AdamW; which of the two is chosen for every source and target on its own."""
+SCHEDULE = "cosine:warmup=10%"
+JUNK = "train/ants/imageNotFound.gif"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A data set to transfer to: its training part and its test part."""
+
+    train: Selection
+    test: Selection
+
+
+def targets(asked: argparse.Namespace) -> dict[str, dict[str, Target]]:
+    """All targets by what they hold."""
+
+    def both(data: str, test: str = "test", **options: Any) -> Target:
+        return Target(Selection(data, "train", **options), Selection(data, test, **options))
+
+    data = asked.data
+    return {
+        "pictures": {
+            "mnist": both(f"mnist:{data}/mnist"),
+            "cifar10_jpeg": both(f"tar:{data}/cifar10_jpeg"),
+            "hymenoptera": Target(
+                Selection(f"folder:{data}/hymenoptera", "train", exclude=(JUNK,)),
+                Selection(f"folder:{data}/hymenoptera", "val", exclude=(JUNK,)),
+            ),
+            "digits": both("digits"),
+        },
+        "texts": {
+            "trec6": both(f"text:{data}/trec6"),
+            "sst2": both(f"text:{data}/sst2"),
+            "subj": both(f"text:{data}/subj"),
+        },
+    }
+
+
+def sources(asked: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """All sources by what they take; those that differ from a file are written beside."""
+    data, made = asked.data, asked.work / "sources"
+
+    def kept(name: str, source: hub.Source) -> str:
+        if not (made / name / "model").is_dir():
+            hub.save_model(made / name, source)
+        return f"run:{made / name}"
+
+    mobile = hub.load(
+        f"safetensors:{data}/w_mobilenet_v2_imagenet/mobilenet_v2_dequantized_fp16.safetensors"
+    )
+    if mobile.facts is None:
+        raise ValueError("MobileNetV2 does not say how its pictures were prepared")
+    small = dataclasses.replace(mobile, facts=dataclasses.replace(mobile.facts, size=PIXELS))
+    minilm = hub.load(f"hf:{asked.minilm}")
+    bert = hub.load(f"run:{asked.bert}")
+    stages = {
+        name: next(iter(sorted(asked.demo.glob(f"{name}-*/model")))).parent
+        for name in ("pretrain", "adapt")
+    }
+    return {
+        "pictures": {
+            "ResNet-20, CIFAR-10": f"torch:{data}/w_resnet_cifar10/resnet20-12fca82f.th",
+            "ResNet-32, CIFAR-10": f"torch:{data}/w_resnet_cifar10/resnet32-d509ac18.th",
+            "ViT, MNIST": f"hf:{data}/w_vit_mnist",
+            "MobileNetV2, ImageNet": kept("mobilenet", small),
+        },
+        "texts": {
+            "MiniLM, 6 blocks": f"hf:{asked.minilm}",
+            "MiniLM, lower 3": kept("minilm-3", hub.lower_blocks(minilm, 3)),
+            "MiniLM, lower 1": kept("minilm-1", hub.lower_blocks(minilm, 1)),
+            # What it learned tokens with pools by the first one, which nothing has trained.
+            "own BERT, stdlib": kept(
+                "bert", dataclasses.replace(bert, body={**bert.body, "pooling": "mean"})
+            ),
+            "own AWD-LSTM, stdlib": f"run:{stages['pretrain']}",
+            "own AWD-LSTM, + scipy": f"run:{stages['adapt']}",
+        },
+    }
+
+
+def prepared(one: Candidate, chosen: Selection) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Inputs of a body, and labels, of the examples that the ranking takes as well."""
+    said: list[str] = []
+    dataset = open_examples(one, chosen, examples=EXAMPLES, seed=0, say=said.append)
+    if one.takes == "texts":
+        made = one.reader.prepare([dataset[i]["text"] for i in range(len(dataset))])
+    else:
+        batch = one.reader.batches(dataset, len(dataset)).at(0)
+        made = {"image": np.asarray(batch["image"])}
+    return made, np.asarray(dataset.labels)
+
+
+def finetuned(asked: argparse.Namespace, one: Candidate, target: Target) -> dict[str, Any]:
+    """Fine-tunes a source on a target: two rates tried with the pilot seed, then the seeds."""
+    train, label = prepared(one, target.train)
+    test, truth = prepared(one, target.test)
+    body: Any = one.model.body
+    bench = Bench(
+        model=Model(body, Linear(int(label.max()) + 1)),
+        params={p: np.asarray(v) for p, v in one.source.params.items() if p.startswith("body/")},
+        collections={p: np.asarray(v) for p, v in one.source.collections.items()},
+        examples=train,
+        label=label.astype(np.int32),
+        steps=asked.steps,
+        batch_size=BATCH[one.takes],
+    )
+    # MobileNetV2's BatchNorm is folded into its convolutions: it must not normalise by the batch.
+    folded = one.source.collections and not any(
+        np.asarray(v).any() for p, v in one.source.collections.items() if p.endswith("/mean")
+    )
+    modes = ((".*", "eval"),) if folded else ()
+
+    def accuracy(rate: float, seed: int, learned: np.ndarray, judged: Any, named: Any) -> float:
+        setting = Setting(
+            name="all",
+            strategy=Strategy(modes=modes),
+            optimizer=adamw(rate, parse(SCHEDULE), clip=1.0),
+        )
+        cell = run_cell(bench, setting, [learned], [seed], evaluate_on=judged)
+        return 0.0 if cell.failed else float((cell.logits[0].argmax(-1) == named).mean())
+
+    order = np.random.default_rng(PILOT).permutation(len(label))
+    held, rest = order[: len(order) // HELD], order[len(order) // HELD :]
+    trials = {
+        rate: accuracy(rate, PILOT, rest, {n: a[held] for n, a in train.items()}, label[held])
+        for rate in RATES[one.takes]
+    }
+    best = max(trials, key=lambda rate: trials[rate])
+    whole = np.arange(len(label))
+    return {
+        "rate": best,
+        "trials": {f"{rate:g}": score for rate, score in trials.items()},
+        "accuracy": {str(seed): accuracy(best, seed, whole, test, truth) for seed in SEEDS},
+        "train_examples": len(label),
+        "test_examples": len(truth),
+    }
+
+
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """Ranks and fine-tunes all there is; what was done before is looked up."""
+    progress = asked.work / "cells.json"
+    cells = json.loads(progress.read_text()) if progress.exists() else {}
+    for takes, named in sources(asked).items():
+        if takes not in asked.of:
+            continue
+        found, problems = candidates(list(named.values()), max_length=MAX_LENGTH, say=print)
+        if problems:
+            raise ValueError("\n".join(problems))
+        by_spec = {one.spec: one for one in found}
+        for name, target in targets(asked)[takes].items():
+            if f"{name} ranked" not in cells:
+                cells[f"{name} ranked"] = ranked(asked, named, name, target)
+                progress.write_text(json.dumps(cells, indent=1))
+            for label, spec in named.items():
+                key = f"{name}, {label}, {asked.steps} updates"
+                if key not in cells:
+                    began = time.perf_counter()
+                    cell = finetuned(asked, by_spec[spec], target)
+                    cells[key] = cell | {"wall_s": round(time.perf_counter() - began, 1)}
+                    progress.write_text(json.dumps(cells, indent=1))
+                    print(key, cells[key], flush=True)
+    return cells
+
+
+def ranked(
+    asked: argparse.Namespace, named: Mapping[str, str], name: str, target: Target
+) -> dict[str, Any]:
+    """Scores of every source on a target, by the source's name here."""
+    config = RankConfig(examples=EXAMPLES, max_length=MAX_LENGTH)
+    found = rank(list(named.values()), target.train, config, out=asked.work / name, say=print)
+    specs = {spec: label for label, spec in named.items()}
+    return {
+        specs[row.source]: {
+            "scores": {n: dataclasses.asdict(one) for n, one in row.scores.items()},
+            "seconds": row.seconds,
+            "parameters": row.parameters,
+            "width": row.width,
+        }
+        for row in found.rows
+    }
+
+
+def main() -> None:
+    """Measures, compares, writes the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = os.environ.get("TLEARN_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=data is None)
+    parser.add_argument("--minilm", type=Path, required=True, help="MiniLM's folder")
+    parser.add_argument("--demo", type=Path, required=True, help="a finished ulmfit-demo")
+    parser.add_argument("--bert", type=Path, required=True, help="run of the tiny BERT")
+    parser.add_argument("--work", type=Path, required=True, help="features and finished runs")
+    parser.add_argument("--out", type=Path, default=Path("experiments/results"))
+    parser.add_argument("--steps", type=int, default=STEPS, help="updates of a run")
+    parser.add_argument("--of", nargs="+", default=("pictures", "texts"), help="one, or both")
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    # Runs of one shape share their compiled programs, when started again too.
+    jax.config.update("jax_compilation_cache_dir", str(asked.work / "compiled"))
+    cells = measure(asked)
+    content = {
+        "about": (__doc__ or "").split("\n\n    ")[0],
+        "command": "python experiments/studies/rank_sources.py --data DIR --minilm DIR "
+        f"--demo demo/ --bert own/bert --work DIR --steps {asked.steps}",
+        "date": datetime.date.today().isoformat(),
+        "versions": versions(),
+        "protocol": {
+            "examples": EXAMPLES,
+            "updates": asked.steps,
+            "batch": BATCH,
+            "rates": RATES,
+            "schedule": SCHEDULE,
+            "optimizer": "adamw, clip 1",
+            "pilot_seed": PILOT,
+            "seeds": SEEDS,
+            "max_length": MAX_LENGTH,
+            "MobileNetV2_pixels": PIXELS,
+        },
+        "measured": {
+            takes: rank_tables.compare(
+                cells, list(sources(asked)[takes]), list(targets(asked)[takes]), asked.steps
+            )
+            for takes in asked.of
+        },
+    }
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "rank_sources.json").write_text(json.dumps(content, indent=1) + "\n")
+    page = rank_tables.page(content)
+    (asked.out / "rank_sources.md").write_text(page)
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
