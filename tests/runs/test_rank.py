@@ -126,6 +126,8 @@ def test_all_that_can_be_seen_before_is_refused_at_once(place):
         rank([good], dataclasses.replace(DIGITS, classes=("5",)))
     with pytest.raises(RankError, match="4 examples are fewer than the 5 classes"):
         rank([good], DIGITS, RankConfig(examples=4))
+    with pytest.raises(RankError, match="5 examples of 5 classes are one a class"):
+        rank([good], DIGITS, RankConfig(examples=5))
     with pytest.raises(RankError, match="no score is called 'logmee'"):
         rank([good], DIGITS, RankConfig(scores=("logmee",)))
     with pytest.raises(RankError, match="by is 'knn', which is not computed"):
@@ -138,6 +140,16 @@ def test_features_that_are_not_finite_are_told_and_the_others_kept(place, tmp_pa
     with pytest.raises(RankError, match="infinite: the body gives features that are not finite"):
         rank(specs, DIGITS, config, out=tmp_path)
     assert rank(specs[1:], DIGITS, config, out=tmp_path).rows[0].kept
+
+
+def test_converted_channels_and_small_data_are_told(place):
+    said = []
+    config = RankConfig(scores=("knn",), by="knn", examples=50)
+    chosen = Selection(str(place / "colours"), "train")
+    found = rank([f"run:{place / 'bare'}"], chosen, config, say=said.append)
+    assert any("the pictures have 3 channels, converted to 1" in line for line in said)
+    assert any("has 9 examples, fewer than 50: all are taken" in line for line in said)
+    assert found.data["examples"] == 9
 
 
 def test_draws_are_nested_and_keep_the_mix():

@@ -19,7 +19,13 @@ from tlearn.data.view import View
 from tlearn.model import variables
 from tlearn.params.paths import nearest
 from tlearn.runs.rank_page import markdown, to_json
-from tlearn.runs.rank_sources import Candidate, candidates, open_examples, refuse
+from tlearn.runs.rank_sources import (
+    Candidate,
+    candidates,
+    open_examples,
+    refuse,
+    tell_channels,
+)
 from tlearn.runs.reading import Say, Selection
 from tlearn.runs.versions import versions
 from tlearn.train.step import inputs
@@ -160,6 +166,7 @@ def rank(
     refuse(problems)
     if dataset is None:
         raise RuntimeError("sources of one kind, and no data was opened")
+    tell_channels(found, dataset, say)
     with tempfile.TemporaryDirectory() as passing:
         folder = Path(passing) if out is None else Path(out).expanduser()
         rows = _rows(found, dataset, config, folder, progress, say)
@@ -224,8 +231,8 @@ def _rows(
                 kept=store.origin == "reopened",
             )
         )
-        said = f"{one.spec}: {config.by} {scores[config.by].value}"
-        say(said if scores[config.by].value is not None else f"{one.spec}: no {config.by}")
+        value = scores[config.by].value
+        say(f"{one.spec}: " + (f"no {config.by}" if value is None else f"{config.by} {value:.4g}"))
     refuse(problems)
     return rows
 

@@ -160,7 +160,25 @@ def open_examples(one: Candidate, chosen: Selection, *, examples: int, seed: int
         )
     if count > len(dataset):
         say(f"{chosen.data} has {len(dataset)} examples, fewer than {count}: all are taken")
-    return View(dataset, drawn(labels, min(count, len(dataset)), seed))
+    made = View(dataset, drawn(labels, min(count, len(dataset)), seed))
+    if len(made) == len(there):
+        raise DataError(
+            f"{len(made)} examples of {len(there)} classes are one a class: no score can tell "
+            "chance from skill; take more"
+        )
+    return made
+
+
+def tell_channels(found: Sequence[Candidate], dataset: View, say: Say) -> None:
+    """Says of every source that sees pictures in other channels than they have."""
+    first = dataset[0]
+    if "image" not in first:
+        return
+    has = np.asarray(first["image"]).shape[-1]
+    for one in found:
+        facts = one.source.facts
+        if isinstance(facts, ImageFacts) and facts.channels != has:
+            say(f"{one.spec}: the pictures have {has} channels, converted to {facts.channels}")
 
 
 def drawn(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
