@@ -18,6 +18,7 @@ VERBS = {
     "adapt": ("tlearn.cli.train:adapt", "go on with a source's objective on texts of your own"),
     "finetune": ("tlearn.cli.train:finetune", "transfer a source to a task, or resume a run"),
     "pipeline": ("tlearn.cli.pipeline:pipeline", "run stages: pre-train, adapt, fine-tune"),
+    "study": ("tlearn.cli.study:study", "compare strategies over seeds, report what is shown"),
     "evaluate": ("tlearn.cli.use:evaluate", "score a run on a data set"),
     "predict": ("tlearn.cli.use:predict", "label pictures or texts with a run"),
     "vectors": ("tlearn.cli.vectors:vectors", "train word vectors on a corpus"),

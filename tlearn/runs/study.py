@@ -4,67 +4,17 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from tlearn.params.paths import nearest
 from tlearn.runs.config import RunConfig, from_json, replace, to_json
+from tlearn.runs.study_factors import Factor as Factor
+from tlearn.runs.study_factors import factor_problems
 
 FORMAT = 1
-FactorRole = Literal["scientific", "nuisance", "fixed"]
 How = Literal["auto", "map", "vmap", "single"]
 MEASURES = ("distance", "cka")
-_OWN = {
-    "seed": "seeds",
-    "per_class": "labels",
-    "devices": "the engine",
-    "checkpoint_every": "the engine",
-    "report_every": "points",
-}
-"""Fields that a study sets by itself, and by what."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Factor:
-    """What a study varies.
-
-    Attributes:
-        name: Of the factor.
-        levels: What each level changes, ``{level: {config field: value}}``.
-        role: ``scientific``: its levels are compared; ``nuisance``: the best is chosen for every
-            arm, on validation, by pilot runs; ``fixed``: one level, the same for all (Godbole et
-            al. 2023, Deep Learning Tuning Playbook).
-        only: Arms that a nuisance factor is for; all if empty.
-
-    Example:
-        >>> Factor.over("rate", (0.01, 0.1), role="nuisance").levels
-        {'0.01': {'rate': 0.01}, '0.1': {'rate': 0.1}}
-    """
-
-    name: str
-    levels: Mapping[str, Mapping[str, Any]]
-    role: FactorRole = "scientific"
-    only: tuple[str, ...] = ()
-
-    @classmethod
-    def over(
-        cls,
-        field: str,
-        values: Sequence[Any],
-        *,
-        role: FactorRole = "scientific",
-        only: tuple[str, ...] = (),
-    ) -> "Factor":
-        """A factor over the values of one config field."""
-        levels = {_short(value): {field: value} for value in values}
-        if len(levels) < len(values):
-            raise ValueError(f"factor {field!r} has a value twice: {list(values)}")
-        return cls(field, levels, role, only)
-
-    @property
-    def fields(self) -> frozenset[str]:
-        """Config fields that it sets."""
-        return frozenset(field for changes in self.levels.values() for field in changes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +74,7 @@ class Study:
         question: What the study asks.
         claim: What is published about it.
         notes: What else a reader should know.
+        unit_runs: Runs that are trained and kept together, at most.
 
     Raises:
         ValueError: Naming all that does not fit, before anything is read.
@@ -148,9 +99,10 @@ class Study:
     question: str = ""
     claim: str = ""
     notes: tuple[str, ...] = ()
+    unit_runs: int = 64
 
     def __post_init__(self):
-        problems = [*_factor_problems(self.factors), *self._problems()]
+        problems = [*factor_problems(self.factors), *self._problems()]
         if not problems:
             problems = self._arm_problems()
         if problems:
@@ -267,8 +219,9 @@ class Study:
                 problems.append(f"shown is {value}, which is none of labels {self.labels}")
             if value is not None and value < 0:
                 problems.append(f"{what} is {value}; it must be at least 0")
-        if self.points < 1:
-            problems.append(f"points is {self.points}; it must be at least 1")
+        for what in ("points", "unit_runs"):
+            if getattr(self, what) < 1:
+                problems.append(f"{what} is {getattr(self, what)}; it must be at least 1")
         for measure in self.measures:
             if measure not in MEASURES:
                 problems.append(f"measure {measure!r}: there are {', '.join(MEASURES)}")
@@ -342,54 +295,5 @@ def _tupled(levels: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]
     }
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _trial_text(trial: Mapping[str, str]) -> str:
     return f" ({', '.join(f'{f} {level}' for f, level in trial.items())})" if trial else ""
-
-
-def _factor_problems(factors: Sequence[Factor]) -> list[str]:
-    """What is wrong with factors: names, empty ones, fields that two of them set."""
-    problems = []
-    names = [factor.name for factor in factors]
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        problems.append(f"two factors are called {name!r}")
-    known = _known_fields()
-    for factor in factors:
-        if not factor.levels:
-            problems.append(f"factor {factor.name!r} has no levels")
-        if factor.role not in ("scientific", "nuisance", "fixed"):
-            problems.append(f"factor {factor.name!r}: role {factor.role!r} is none of the three")
-        if factor.role == "fixed" and len(factor.levels) > 1:
-            problems.append(f"factor {factor.name!r} is fixed, and has {len(factor.levels)} levels")
-        if factor.only and factor.role != "nuisance":
-            problems.append(f"factor {factor.name!r}: only a nuisance factor is for some arms")
-        for field in sorted(factor.fields):
-            if field in _OWN:
-                problems.append(f"factor {factor.name!r} sets {field}, which {_OWN[field]} decides")
-            elif field not in known:
-                problems.append(
-                    f"factor {factor.name!r} sets {field!r}, which no config has; closest: "
-                    f"{nearest(field, known)}"
-                )
-    for one, other in itertools.combinations(factors, 2):
-        shared = sorted(one.fields & other.fields)
-        apart = one.only and other.only and not set(one.only) & set(other.only)
-        if shared and not apart:
-            problems.append(f"factors {one.name!r} and {other.name!r} both set {', '.join(shared)}")
-    return problems
-
-
-def _known_fields() -> list[str]:
-    """Names of all fields of a run's config."""
-    fields = []
-    for group in dataclasses.fields(RunConfig):
-        kind: Any = group.type
-        fields += (
-            [field.name for field in dataclasses.fields(kind)]
-            if dataclasses.is_dataclass(kind)
-            else [group.name]
-        )
-    return fields

@@ -291,7 +291,8 @@ def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda tex
         )
     hardest = int(np.argmax([c.strategy.pull_strength for c in configs]))
     pulled = configs[hardest]
-    anchor = source_weights(pulled, source, rows[hardest], begun[0].params, begun[0].fresh)
+    own = begun[place[hardest]]
+    anchor = source_weights(pulled, source, rows[hardest], own.params, own.fresh)
     parameters = pulled.strategy.pull not in FUNCTION_FORMS and pulled.strategy.pull_strength > 0
     recipe = Recipe(
         optimizer=dataclasses.replace(optimizers[0], rate=1.0),
@@ -301,7 +302,8 @@ def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda tex
         source_head=heads.build(dict(source.head)) if source and source.head else None,
         share_pull=parameters,
     )
-    held = {} if source is None else {p: v for p, v in begun[0].params.items() if _of_body(p)}
+    # Where arms draw layers afresh, others hold what the source has there.
+    held = {p: v for b in begun for p, v in b.params.items() if p not in b.fresh}
     return Group(
         configs=tuple(configs),
         model=found[0].feed.model or model,
@@ -313,7 +315,7 @@ def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda tex
         recipe=recipe,
         optimizers=tuple(optimizers),
         source=anchor,
-        anchor={p: v for p, v in held.items() if p not in begun[0].fresh},
+        anchor={p: v for p, v in held.items() if p.startswith("body/")},
         begun=tuple(begun),
     )
 
@@ -329,12 +331,13 @@ def _timeline(config: RunConfig, rows: tuple[Plan, ...], batches: TaskBatches) -
 
 def _line_key(config: RunConfig) -> str:
     """What the data of a run, and what it begins with, depend on."""
-    return json.dumps([to_json(config)["data"], config.train.seed])
+    return json.dumps([to_json(config)["data"], config.train.seed, config.strategy.fresh])
 
 
 def _like(first: Initial, other: Initial) -> Initial:
     """The same with the first one's arrays wherever nothing is drawn: kept once."""
-    params = {p: v if p in other.fresh else first.params[p] for p, v in other.params.items()}
+    drawn = other.fresh | first.fresh
+    params = {p: v if p in drawn else first.params[p] for p, v in other.params.items()}
     return other._replace(params=params)
 
 
@@ -346,7 +349,3 @@ def _without(state: State, alike: frozenset[str]) -> State:
 def _needed(batch: Mapping[str, Any]) -> list[str]:
     """Names of a batch's arrays; the place in the dataset is for evaluations only."""
     return [name for name in batch if name != "index"]
-
-
-def _of_body(path: str) -> bool:
-    return path.startswith("body/")

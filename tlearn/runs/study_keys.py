@@ -24,6 +24,7 @@ _NEUTRAL: dict[str, Any] = {
     "rates": "",
     "pull_strength": 0.0,
     "pull_layers": "",
+    "fresh": "",
     "seed": 0,
     "per_class": 0,
     "report_every": 1,
@@ -56,13 +57,16 @@ def run_key(study: Study, cell: Cell) -> str:
 
 def program_key(config: RunConfig) -> str:
     """Text that runs have in common which can train in one program."""
-    names = [name for name in _NEUTRAL if name not in (*_PULLED, "per_class")]
+    names = [name for name in _NEUTRAL if name not in (*_PULLED, "per_class", "fresh")]
     if config.strategy.pull in ("features", "logits"):
         # Without strength there is no such pull in the step at all.
         if config.strategy.pull_strength > 0:
             names.append("pull_strength")
     elif config.strategy.pull != "fisher":
         names += _PULLED
+    if config.source and config.train.features == "each-step":
+        # What is drawn afresh is a matter of the first state.
+        names.append("fresh")
     if _counts_updates(config):
         names.append("per_class")
     neutral = replace(config, **{name: _NEUTRAL[name] for name in names})

@@ -50,7 +50,7 @@ def similarity(group: Group, block: Block) -> list[dict[str, float]]:
         return [{} for _ in range(block.runs)]
     inputs = _first(group, part)
     names = group.whole.body.layer_names
-    before = _outputs(group.whole, group.begun[0].params, group.begun[0].collections, inputs)
+    before = _outputs(group.whole, *_source_weights(group), inputs)
     made = []
     for run in range(block.runs):
         params, statistics = whole_weights(group, block, run)
@@ -103,8 +103,7 @@ def remembered(group: Group, block: Block, spec: str, metric: str) -> list[dict[
 
     if metric not in ("accuracy", "loss"):
         raise ValueError(f"remember measures accuracy or loss, not {metric}")
-    begun = group.begun[0]
-    before = judge(begun.params, begun.collections)
+    before = judge(*_source_weights(group))
     made = []
     for run in range(block.runs):
         made.append({"before": before, "after": judge(*whole_weights(group, block, run))})
@@ -118,6 +117,12 @@ def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any],
     moved = {path: value[run] for path, value in own.items()}
     statistics = {path: value[run] for path, value in block.states.collections.items()}
     return {**begun.params, **shared, **moved}, {**begun.collections, **statistics}
+
+
+def _source_weights(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The source's parameters and statistics, where arms draw layers afresh too."""
+    least = min(group.begun, key=lambda begun: len(begun.fresh))
+    return {**least.params, **group.anchor}, dict(least.collections)
 
 
 def _first(group: Group, part: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
 from tlearn.runs.study_group import Group, gather
 from tlearn.runs.study_looks import distances, remembered, similarity
+from tlearn.runs.study_plans import layer_lines
 from tlearn.studies.block import (
     Block,
     Compiler,
@@ -64,6 +65,8 @@ class Outcome:
     pull: float | None
     cost: Cost
     plan: str
+    layers: tuple[str, ...]
+    """What its last stage's plan does, by layer."""
     right: np.ndarray | None
     """1 for every reported example that it got right; None where that means nothing."""
 
@@ -231,6 +234,7 @@ def _run_block(
                 pull=float(pulled[place]) if _pulls(group, run) else None,
                 cost=_cost(group, run, wall),
                 plan="; then ".join(rows.summary() for rows in group.plans[run]),
+                layers=layer_lines(group.plans[run][-1]),
                 right=None if right is None or error else right[place],
             )
         )

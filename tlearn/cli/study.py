@@ -1,0 +1,79 @@
+"""The verb that compares strategies."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import tyro
+
+from tlearn.cli.main import Refused
+from tlearn.cli.options import read
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which study, where it goes, who runs it."""
+
+    study: Annotated[str, tyro.conf.Positional] = ""
+    """A preset (digits-rates), or a Python file that defines STUDY."""
+    out: str = ""
+    """Folder of the study; what is there of it is not run again. Empty for runs/NAME."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only tell what it would take: runs, programs, FLOPs, bytes, time."""
+    engine: Literal["local", "ray", "slurm"] = "local"
+    """Who runs the units: this process, a Ray cluster, or a SLURM array."""
+    workers: int = 0
+    """Units at a time on a cluster; 0 for as many as it allows."""
+    cpus: float = 1.0
+    """Cores that a unit asks of a cluster."""
+    gpus: float = 0.0
+    """GPUs that a unit asks of a cluster."""
+    report: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only write the report again, of what is there."""
+
+
+def study(args: Sequence[str]) -> int:
+    """Runs what is missing of a study, and writes its report."""
+    about = (
+        "Compare strategies over seeds and amounts of labels: arms, paired runs, one report. First "
+        "tells what it will take. Killed, it goes on; arms and seeds can be added later."
+    )
+    o = read(Options, args, verb="study", about=about)
+    if not o.study:
+        raise Refused("study needs a preset or a file: tlearn study digits-rates --out DIR")
+    from tlearn.runs.study_engines import Resources, engine
+    from tlearn.runs.study_forecast import forecast
+    from tlearn.runs.study_opening import open_study
+    from tlearn.runs.study_results import collect
+    from tlearn.runs.study_running import run_study
+
+    found = open_study(o.study)
+    out = o.out or f"runs/{found.name}"
+
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    if o.report:
+        from tlearn.runs.study_folder import StudyFolder
+
+        folder = StudyFolder.open(out)
+    else:
+        chosen = engine(o.engine, Resources(workers=o.workers, cpus=o.cpus, gpus=o.gpus))
+        say(f"{found.name}: {found.title}")
+        say(str(forecast(found, out)))
+        if o.dry_run:
+            return 0
+        folder = run_study(found, out, engine=chosen, say=say)
+    from rich.console import Console
+
+    from tlearn.studies.report import console_table
+    from tlearn.studies.study_page import study_report, write_study
+
+    results = collect(found, folder, shlex.join(["tlearn", "study", *args]))
+    page = write_study(folder.path / "report", results)
+    Console().print(console_table(study_report(results)))
+    say(f"report: {page}")
+    return 0

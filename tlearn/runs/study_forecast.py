@@ -1,0 +1,186 @@
+"""What a study will take, before it is run: runs, programs, FLOPs, bytes, time on this device."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from tlearn.runs.costs import USED
+from tlearn.runs.study import Cell, Study
+from tlearn.runs.study_folder import StudyFolder
+from tlearn.runs.study_group import gather
+from tlearn.runs.study_keys import groups, run_key, shares
+from tlearn.runs.study_many import chosen_how
+from tlearn.studies.block import memory_limit
+
+COMPILE_S = 8.0
+"""Seconds that a program takes to be read, traced and compiled on a small machine."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """Runs that will share a program.
+
+    Attributes:
+        arms: The arms they are of.
+        runs: How many.
+        how: How the device will go through them.
+        steps: Of a run.
+        step_flops: Of one run's step; None where that cannot be counted.
+        bytes: What their states take side by side; 0 where they run one by one.
+        shared_bytes: Of frozen weights that are kept once.
+    """
+
+    arms: tuple[str, ...]
+    runs: int
+    how: str
+    steps: int
+    step_flops: float | None
+    bytes: int
+    shared_bytes: int
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of all its runs' steps."""
+        return (self.step_flops or 0.0) * self.steps * self.runs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a study will take.
+
+    Attributes:
+        arms: How many arms.
+        pilots: Pilot runs.
+        reported: Reported runs.
+        done: Runs that are there already.
+        programs: What is compiled, pilots apart.
+        speed: FLOPs a second that a matrix product reaches here.
+        uncounted: Runs that go one by one, whose cost `tlearn explain` tells.
+    """
+
+    arms: int
+    pilots: int
+    reported: int
+    done: int
+    programs: tuple[Program, ...]
+    speed: float
+    uncounted: int
+
+    @property
+    def seconds(self) -> float:
+        """A rough guess of the wall time: FLOPs at the usual share of the speed, and compiling."""
+        flops = sum(program.flops for program in self.programs)
+        return flops / (self.speed * USED) + COMPILE_S * len(self.programs)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.arms} arms; {self.pilots} pilot runs and {self.reported} reported runs, "
+            f"{self.done} of them there already",
+            f"{len(self.programs)} programs to train, and as many to judge:",
+        ]
+        for program in self.programs:
+            arms = ", ".join(program.arms[:4]) + (", ..." if len(program.arms) > 4 else "")
+            flops = f"{program.flops:.2e} FLOPs" if program.step_flops else "FLOPs unknown"
+            size = f"{program.bytes / 2**20:.0f} MiB of states"
+            if program.shared_bytes:
+                size += f", {program.shared_bytes / 2**20:.0f} MiB frozen and shared"
+            lines.append(
+                f"  {program.runs} runs × {program.steps} steps by {program.how}: {flops}, {size} "
+                f"({arms})"
+            )
+        if self.uncounted:
+            lines.append(f"  {self.uncounted} runs share no program and go one by one")
+        room = memory_limit() / 2**20
+        lines.append(
+            f"about {_duration(self.seconds)} on this device ({jax.default_backend()}, "
+            f"{self.speed / 1e9:.0f} GFLOP/s in a matrix product), evaluations not counted; "
+            f"{room:.0f} MiB for a block of runs"
+        )
+        if len(self.programs) > 1:
+            lines.append(
+                "runs share a program that differ in numbers, seeds, data order, subset and what "
+                "is drawn afresh; frozen depth makes programs of its own, because what is frozen "
+                "is then not computed"
+            )
+        return "\n".join(lines)
+
+
+def forecast(study: Study, out: str | Path | None = None) -> Forecast:
+    """Looks ahead; reads the data, compiles and trains nothing.
+
+    Args:
+        study: What is asked.
+        out: Its folder, if some of it may be there already.
+
+    Raises:
+        ValueError: If anything of an arm does not fit: data, source, strategy.
+    """
+    there = set()
+    if out is not None and (Path(out).expanduser() / "study.json").is_file():
+        there = set(StudyFolder.open(out).records())
+    pilots = list(study.pilots())
+    reported = list(study.reported({arm.name: study.trials(arm.name)[0] for arm in study.arms}))
+    programs, alone = [], 0
+    for cells in (pilots, reported):
+        keyed: dict[str, Cell] = {}
+        for cell in cells:
+            keyed.setdefault(run_key(study, cell), cell)
+        for keys in groups(list(keyed.items()), study.how):
+            some = [keyed[key] for key in keys]
+            if study.how == "single" or not shares(some[0].config):
+                alone += len(some)
+                continue
+            programs.append(_program(study, some))
+    keys = {run_key(study, cell) for cell in (*pilots, *reported)}
+    return Forecast(
+        arms=len(study.arms),
+        pilots=len(pilots),
+        reported=len(reported),
+        done=len(keys & there),
+        programs=tuple(programs),
+        speed=_speed(),
+        uncounted=alone,
+    )
+
+
+def _program(study: Study, cells: list[Cell]) -> Program:
+    # One run of each arm: the others differ in seeds and numbers.
+    by_arm = {cell.arm.name: cell for cell in reversed(cells)}
+    try:
+        group = gather([cell.config for cell in by_arm.values()])
+    except ValueError as error:
+        raise ValueError(f"the runs of {', '.join(by_arm)} cannot be begun: {error}") from error
+    block = group.block([0])
+    own = sum(leaf.nbytes for leaf in jax.tree.leaves(block.states))
+    return Program(
+        arms=tuple(reversed(by_arm)),
+        runs=len(cells),
+        how=chosen_how(study.how, group),
+        steps=group.timeline.steps,
+        step_flops=group.step_flops,
+        bytes=own * min(len(cells), study.unit_runs),
+        shared_bytes=sum(leaf.nbytes for leaf in block.shared.values()),
+    )
+
+
+def _speed(size: int = 1024, times: int = 4) -> float:
+    """FLOPs a second of a matrix product in float32 on this device, measured."""
+    a = jnp.ones((size, size), jnp.float32)
+    product = jax.jit(lambda x: x @ a)
+    x = product(a).block_until_ready()
+    began = time.perf_counter()
+    for _ in range(times):
+        x = product(x * 0 + 1)
+    x.block_until_ready()
+    return 2 * size**3 * times / (time.perf_counter() - began)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,29 @@
+"""A study by its name, or out of a Python file."""
+
+import runpy
+from pathlib import Path
+
+from tlearn.params.paths import nearest
+from tlearn.runs.study import Study
+from tlearn.runs.study_presets import PRESETS
+
+
+def open_study(spec: str) -> Study:
+    """Opens a preset by its name, or ``STUDY`` of a Python file.
+
+    Raises:
+        ValueError: If there is no such preset or file, or the file holds no study.
+    """
+    if spec in PRESETS:
+        return PRESETS[spec]()
+    if not spec.endswith(".py") or not Path(spec).is_file():
+        raise ValueError(
+            f"{spec!r} is neither a preset ({', '.join(PRESETS)}; closest: "
+            f"{nearest(spec, PRESETS)}) nor a Python file"
+        )
+    found = runpy.run_path(spec).get("STUDY")
+    if not isinstance(found, Study):
+        raise ValueError(
+            f"{spec} needs STUDY = tlearn.runs.study.Study(...), and has {type(found).__name__}"
+        )
+    return found
