@@ -56,6 +56,45 @@ def test_holm_by_hand():
     assert st.holm([]) == ()
 
 
+def test_holm_is_statsmodels():
+    # statsmodels 0.15.0: multipletests(p, method="holm")[1].
+    p = [0.04, 0.001, 0.03, 0.012, 0.2]
+    assert st.holm(p) == pytest.approx((0.09, 0.005, 0.09, 0.048, 0.2), rel=1e-12)
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(0).beta(0.3, 1, 20).tolist()
+    np.testing.assert_allclose(st.holm(p), multitest.multipletests(p, method="holm")[1], rtol=1e-10)
+
+
+def test_levels_of_holms_steps():
+    # 0.001 at 5 % / 4, 0.012 at 5 % / 3; 0.03 is not rejected at 5 % / 2 and holds back 0.04.
+    levels = st.holm_levels([0.04, 0.001, 0.03, 0.012])
+    assert levels == pytest.approx((0.975, 1 - 0.05 / 4, 0.975, 1 - 0.05 / 3))
+    assert st.holm_levels([]) == ()
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        p = rng.beta(0.3, 2, 6).tolist()
+        rejected = [value < 1 - level for value, level in zip(p, st.holm_levels(p), strict=True)]
+        assert rejected == [value < 0.05 for value in st.holm(p)]
+
+
+def test_corrected_interval_covers_zero_exactly_where_holm_says_nothing():
+    rng = np.random.default_rng(2)
+    seen = set()
+    for _ in range(30):
+        arms = {name: seeded(rng.normal(rng.normal(0, 1.5), 1, 7)) for name in "abcde"}
+        for got in st.compare({**arms, "base": seeded(np.zeros(7))}, "base").values():
+            assert got.corrected is not None
+            assert got.interval is not None
+            assert got.holm_p is not None
+            assert got.corrected.covers(0.0) == (got.holm_p >= 0.05)
+            assert (got.verdict.kind == "undecided") == got.corrected.covers(0.0)
+            assert got.corrected.half_width >= got.interval.half_width
+            seen.add((got.interval.covers(0.0), got.corrected.covers(0.0)))
+    assert seen == {(True, True), (False, True), (False, False)}
+    alone = st.compare({"a": arms["a"], "base": seeded(np.zeros(7))}, "base")["a"]
+    assert alone.corrected == alone.interval
+
+
 def test_pairing_by_seed_and_not_by_order():
     base = {0: 0.1, 1: 0.5, 2: 0.9, 3: 0.3, 4: 0.7}
     gain = {0: 0.010, 1: 0.012, 2: 0.011, 3: 0.009, 4: 0.010}

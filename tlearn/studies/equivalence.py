@@ -36,7 +36,7 @@ class Equivalence:
 
 
 def tost(
-    differences: Iterable[SupportsFloat], margin: float, *, level: float = LEVEL
+    differences: Iterable[SupportsFloat], margin: float | int, *, level: float = LEVEL
 ) -> Equivalence:
     """Tests whether a mean difference lies within ± margin, over seeds.
 
@@ -75,7 +75,7 @@ def tost(
         reason = (
             f"not shown: all {n} differences are {show(mean)}, and without spread there is no test"
         )
-        return Equivalence(1.0, interval, False, margin, n, reason)
+        return Equivalence(1.0, interval, False, float(margin), n, reason)
     error = float(values.std(ddof=1)) / n**0.5
     p = float(stdtr(n - 1, (abs(mean) - margin) / error))
     equivalent = n >= MIN_SEEDS and p < 1 - level
@@ -93,4 +93,4 @@ def tost(
             f"equivalence within {within} is not shown: the mean difference is {mean:+.3f}, its "
             f"{share} reaches beyond ({n} paired seeds, p = {p_text(p)})"
         )
-    return Equivalence(p, interval, equivalent, margin, n, reason)
+    return Equivalence(p, interval, equivalent, float(margin), n, reason)

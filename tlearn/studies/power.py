@@ -8,7 +8,9 @@ POWER = 0.8
 """The usual chance to see a difference that is there (Cohen 1988, section 2.4)."""
 
 
-def power(n: int, std: float, difference: float, *, level: float = LEVEL, arms: int = 1) -> float:
+def power(
+    n: int, std: float | int, difference: float | int, *, level: float = LEVEL, arms: int = 1
+) -> float:
     """Gives the chance that a paired t-test over n seeds sees a difference.
 
     Exact for normal differences, by the non-central t (Cohen 1988, section 2.3). Several arms are
@@ -32,7 +34,12 @@ def power(n: int, std: float, difference: float, *, level: float = LEVEL, arms: 
 
 
 def seeds_needed(
-    std: float, difference: float, *, power: float = POWER, level: float = LEVEL, arms: int = 1
+    std: float | int,
+    difference: float | int,
+    *,
+    power: float = POWER,
+    level: float = LEVEL,
+    arms: int = 1,
 ) -> int:
     """Gives the fewest paired seeds that see a difference with the wanted chance.
 
@@ -52,21 +59,23 @@ def seeds_needed(
     _check(std=std, level=level, arms=arms, power=power)
     if not math.isfinite(difference) or difference == 0:
         raise ValueError(f"the difference must be finite and not zero, got {difference}")
+
+    def sees(n: int) -> bool:
+        # Rounding: what `smallest_difference` gives for n seeds needs n, not n + 1.
+        return _power(n, std, difference, level, arms) >= power - 1e-9
+
     enough = MIN_SEEDS
-    while _power(enough, std, difference, level, arms) < power:
+    while not sees(enough):
         enough *= 2
     few = enough // 2 if enough > MIN_SEEDS else MIN_SEEDS - 1  # Too few, or not allowed.
     while enough - few > 1:
         middle = (few + enough) // 2
-        if _power(middle, std, difference, level, arms) < power:
-            few = middle
-        else:
-            enough = middle
+        few, enough = (few, middle) if sees(middle) else (middle, enough)
     return enough
 
 
 def smallest_difference(
-    n: int, std: float, *, power: float = POWER, level: float = LEVEL, arms: int = 1
+    n: int, std: float | int, *, power: float = POWER, level: float = LEVEL, arms: int = 1
 ) -> float:
     """Gives the difference that n paired seeds see with the wanted chance.
 
@@ -90,7 +99,12 @@ def smallest_difference(
 
 
 def seeds_text(
-    std: float, difference: float, *, power: float = POWER, level: float = LEVEL, arms: int = 1
+    std: float | int,
+    difference: float | int,
+    *,
+    power: float = POWER,
+    level: float = LEVEL,
+    arms: int = 1,
 ) -> str:
     """Says `seeds_needed` as a sentence."""
     n = seeds_needed(std, difference, power=power, level=level, arms=arms)
@@ -102,7 +116,7 @@ def seeds_text(
 
 
 def sight_text(
-    n: int, std: float, *, power: float = POWER, level: float = LEVEL, arms: int = 1
+    n: int, std: float | int, *, power: float = POWER, level: float = LEVEL, arms: int = 1
 ) -> str:
     """Says what n seeds could have seen: to stand beside a result without a winner."""
     seen = smallest_difference(n, std, power=power, level=level, arms=arms)
@@ -112,7 +126,7 @@ def sight_text(
     )
 
 
-def _power(n: int, std: float, difference: float, level: float, arms: int) -> float:
+def _power(n: int, std: float | int, difference: float | int, level: float, arms: int) -> float:
     """The two tails of the non-central t beyond the central one's quantile."""
     from scipy import special, stats
 

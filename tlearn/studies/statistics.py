@@ -39,7 +39,7 @@ class Interval:
     over: Literal["seeds", "examples"]
     level: float = LEVEL
 
-    def covers(self, value: float) -> bool:
+    def covers(self, value: float | int) -> bool:
         """Whether the value lies in the interval, borders included."""
         return self.low <= value <= self.high
 
@@ -173,8 +173,9 @@ def wilson(correct: int, total: int, *, level: float = LEVEL) -> Interval:
     middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     spread = math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     half = z / (1 + z**2 / total) * spread
-    # At 0 and 1 the exact bound is 0 and 1; rounding may not put it beyond the observed share.
-    return Interval(share, min(middle - half, share), max(middle + half, share), "examples", level)
+    # At 0 and 1 the exact bound is 0 and 1; rounding may put it on either side.
+    low, high = max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+    return Interval(share, low, high, "examples", level)
 
 
 def no_spread(values: Sequence[float] | np.ndarray) -> bool:
