@@ -8,6 +8,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from tlearn.transfer import neighbours
 from tlearn.transfer.evidence import log_evidence, logme
 from tlearn.transfer.h_score import h_score, shrunk_h_score
 from tlearn.transfer.labelled import checked
@@ -114,7 +115,7 @@ def test_h_score_knows_nothing_where_there_are_fewer_examples_than_numbers():
     assert found["h_score_shrunk"].value == pytest.approx(0, abs=0.2)
 
 
-def test_neighbours_are_those_of_scikit_learn():
+def test_neighbours_are_those_of_scikit_learn(monkeypatch):
     right = []
     for i in range(120):
         others = np.arange(120) != i
@@ -122,6 +123,9 @@ def test_neighbours_are_those_of_scikit_learn():
         right.append(peer.predict(NOISE[[i]])[0] == LABELS[i])
     assert neighbours_accuracy(NOISE, LABELS, k=1) == np.mean(right)
     assert neighbours_accuracy(GOOD, LABELS) > 0.8
+    whole = neighbours_accuracy(NOISE, LABELS)
+    monkeypatch.setattr(neighbours, "_ROWS", 7)
+    assert neighbours_accuracy(NOISE, LABELS) == whole
     # Two against two: the nearer pair decides.
     angles = np.array([0.0, 0.1, 0.2, 0.5, 0.6])
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1)

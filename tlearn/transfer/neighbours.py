@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 
 from tlearn.transfer.labelled import checked, indicators
 
+_ROWS = 1024
+"""Examples whose cosines with all others are in memory at a time."""
+
 
 def neighbours_accuracy(
     features: Float[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], *, k: int = 5
@@ -31,11 +34,16 @@ def neighbours_accuracy(
     k = min(k, len(x) - 1)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     unit = x / np.where(norms > 0, norms, 1.0)
-    cosine = unit @ unit.T
-    np.fill_diagonal(cosine, -np.inf)
-    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-    member = indicators(y, classes)[nearest]
-    near = np.take_along_axis(cosine, nearest, axis=1)
-    # Cosines are moved to [0, 2]: less than one vote in all, and in the order of their sums.
-    votes = member.sum(axis=1) + ((near[..., None] + 1) * member).sum(axis=1) / (2 * k + 1)
-    return float(np.mean(votes.argmax(axis=1) == y))
+    member = indicators(y, classes)
+    right = 0
+    for start in range(0, len(x), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(x)))
+        cosine = unit[rows] @ unit.T
+        cosine[np.arange(len(rows)), rows] = -np.inf  # Nobody is its own neighbour.
+        nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        near = np.take_along_axis(cosine, nearest, axis=1)
+        # Cosines are moved to [0, 2]: less than one vote in all, and in the order of their sums.
+        weight = 1 + (near + 1) / (2 * k + 1)
+        votes = (member[nearest] * weight[..., None]).sum(axis=1)
+        right += int(np.sum(votes.argmax(axis=1) == y[rows]))
+    return right / len(x)
