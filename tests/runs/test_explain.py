@@ -59,7 +59,7 @@ def test_nothing_is_compiled_or_drawn(digits_run, monkeypatch):
         raise AssertionError("compiled something")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
-    monkeypatch.setattr("tlearn.runs.build.initialise", refuse)
+    monkeypatch.setattr("tlearn.runs.initial.initialise", refuse)
     assert explain(config(digits_run, head_dropout=0.1, ema=0.9, accumulate=2))
 
 

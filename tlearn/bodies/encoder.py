@@ -45,7 +45,7 @@ def pooled_place(segments: Int[Array, "b t"], pooling: str) -> Int[Array, " b"] 
 def encoded(
     out: BlockOutput,
     segments: Int[Array, "b t"],
-    table: Float[Array, "v e"],
+    table: Float[Array, "v e"] | None,
     layers: dict[str, Any],
     *,
     pooling: str,
@@ -56,7 +56,7 @@ def encoded(
     Args:
         out: Of the last block.
         segments: 0 on padding.
-        table: The token embeddings.
+        table: The token embeddings; None where they were not run.
         layers: Outputs so far by layer; the pooler's is added.
         pooling: One of `POOLINGS`.
         pooler: The module for ``pooler``.

@@ -314,7 +314,7 @@ class T5(nn.Module):
         whole: Array,
         at: Array | None,
         segments: Array,
-        table: Array,
+        table: Array | None,
         layers: dict[str, Any],
         pooling: str | None = None,
     ) -> Features:

@@ -73,14 +73,14 @@ def tail_leaves(model: Model, start: str, flat: Mapping[str, Any]) -> dict[str, 
 
 
 def tail_inputs(
-    model: Model, start: str, inputs: Mapping[str, np.ndarray], features: np.ndarray
-) -> dict[str, np.ndarray]:
+    model: Model, start: str, inputs: Mapping[str, Any], features: Any
+) -> dict[str, Any]:
     """What the body of `tail_model` is called with, by name.
 
     Args:
         model: The whole model.
         start: What `boundary` named.
-        inputs: The whole body's inputs.
+        inputs: The whole body's inputs, arrays.
         features: Their `boundary_features`.
     """
     names = tail_model(model, start).body.inputs

@@ -1,14 +1,15 @@
 """The folder of features on disk: what it is of, how it opens, how it appears whole or not at all.
 
-A store holds ``features.npy`` (views, examples, width), ``labels.npy`` (examples, ...) where the
+A store holds ``features.npy`` (views, examples, ...), ``labels.npy`` (examples, ...) where the
 data has labels, and ``meta.json`` with what the features are of. Row i is example i of the data
-set; padding is not stored.
+set; rows that only fill a batch are not stored.
 """
 
 import contextlib
 import dataclasses
 import errno
 import json
+import math
 import os
 import shutil
 import socket
@@ -38,6 +39,7 @@ class StoreKey:
         data: Digest of the examples.
         views: Augmented copies of every example.
         dtype: How the features are stored.
+        output: What of the body they are: ``pooled``, or the output of the layer named.
     """
 
     weights: str
@@ -45,11 +47,12 @@ class StoreKey:
     data: str
     views: int = 1
     dtype: DType = "float32"
+    output: str = "pooled"
 
     def __post_init__(self):
         problems = [
             f"{name} is empty"
-            for name in ("weights", "preprocessing", "data")
+            for name in ("weights", "preprocessing", "data", "output")
             if not getattr(self, name)
         ]
         if self.views < 1:
@@ -76,7 +79,7 @@ class FeatureStore:
     Attributes:
         folder: Where they lie.
         key: What they are of.
-        features: [views, examples, width], memory-mapped, in the stored dtype.
+        features: [views, examples, ...], memory-mapped, in the stored dtype.
         labels: [examples, ...], or None where the data has none.
         origin: ``"reopened"``, ``"written"``, or ``"recomputed: "`` and the reason.
     """
@@ -93,8 +96,8 @@ class FeatureStore:
 
     @property
     def width(self) -> int:
-        """The width of the features."""
-        return self.features.shape[2]
+        """How many numbers an example has."""
+        return math.prod(self.features.shape[2:])
 
     def rows(self, indices: Any, view: int = 0) -> np.ndarray:
         """Reads the features of some examples as float32."""
@@ -117,7 +120,9 @@ def open_store(folder: str | Path) -> FeatureStore:
         labels = None
         if meta["labels"]:
             labels = np.load(folder / "labels.npy", allow_pickle=False)
-        shape = (key.views, meta["examples"], meta["width"])
+        # Stores of vectors alone, as older versions wrote them, say a width.
+        one = meta["shape"] if "shape" in meta else [meta["width"]]
+        shape = (key.views, meta["examples"], *one)
     except FileNotFoundError as error:
         name = Path(str(error.filename)).name
         raise StoreError(f"{folder} is no feature store: {name} is missing") from error

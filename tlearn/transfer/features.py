@@ -34,12 +34,14 @@ def extract(
     random: bool | None = None,
     views: int | None = None,
     dtype: DType = "float32",
+    output: str = "pooled",
+    shape: tuple[int, ...] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureStore:
     """Reopens the features of exactly this, or runs the body once over the data and stores them.
 
     Args:
-        apply: A batch to pooled features [batch, width]; usually a jitted function.
+        apply: A batch to features [batch, ...]; usually a jitted function.
         batches: ``batches.at(step)`` and ``batches.steps_per_epoch``, or a sequence of batches.
             Batches hold ``"mask"`` (0 on padding), ``"label"`` if there are labels, and
             ``"index"``, the example's number; without it examples come in their order.
@@ -52,6 +54,9 @@ def extract(
         random: Whether the preprocessing draws at random; ``batches.random`` is asked by default.
         views: How many random draws of every example to store; needed if it is random.
         dtype: float32 keeps features exactly; the others halve the store.
+        output: What of the body the features are: ``pooled``, or the output of the layer named.
+        shape: Of an example's features, where batches differ in width: narrower ones are filled up
+            with zeros. By default that of the first batch.
         progress: Called with (examples done, examples in all) after every batch.
 
     Returns:
@@ -79,7 +84,12 @@ def extract(
     if examples < 1:
         raise StoreError("there is no example to extract features of")
     key = StoreKey(
-        weights=weights, preprocessing=preprocessing, data=data, views=views or 1, dtype=dtype
+        weights=weights,
+        preprocessing=preprocessing,
+        data=data,
+        views=views or 1,
+        dtype=dtype,
+        output=output,
     )
     folder = Path(folder).resolve()
     origin = "written"
@@ -90,6 +100,9 @@ def extract(
             changed = key.differences(store.key)
             if len(store) != examples:
                 changed.append(f"{len(store)} examples are now {examples}")
+            found = store.features.shape[2:]
+            if shape is not None and found != shape:
+                changed.append(f"features of {found} are now of {shape}")
         except StoreError as error:
             changed = [str(error)]
         else:
@@ -98,7 +111,7 @@ def extract(
         origin = "recomputed: " + "; ".join(changed)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomically(folder) as partial:
-        _write(apply, batches, partial, key, examples, progress)
+        _write(apply, batches, partial, key, examples, shape, progress)
     return dataclasses.replace(open_store(folder), origin=origin)
 
 
@@ -108,6 +121,7 @@ def _write(
     folder: Path,
     key: StoreKey,
     examples: int,
+    one: tuple[int, ...] | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     features: np.memmap | None = None
@@ -118,13 +132,15 @@ def _write(
         for output, rows, kept, label in _outputs(apply, batches, view, key.views, seen):
             values = np.asarray(output)[kept]
             if features is None:
-                shape = (key.views, examples, values.shape[1])
+                shape = (key.views, examples, *(one or values.shape[1:]))
                 features = allocate(folder / "features.npy", shape, key.dtype)
             with np.errstate(over="ignore"):  # said below, with the examples
                 cast = values.astype(numpy_dtype(key.dtype))
             if not np.isfinite(cast.astype(np.float32)).all():
                 _refuse_not_finite(values, cast, rows, key.dtype)
-            features[view, rows] = cast.view(features.dtype)
+            # The file was made with zeros in it: a narrower batch leaves the rest of its rows so.
+            place = (view, rows, *(slice(size) for size in cast.shape[1:]))
+            features[place] = cast.view(features.dtype)
             done += len(rows)
             if label is not None:
                 label = label[kept]
@@ -154,7 +170,7 @@ def _write(
         "format": FORMAT,
         "key": dataclasses.asdict(key),
         "examples": examples,
-        "width": features.shape[2],
+        "shape": list(features.shape[2:]),
         "labels": labels is not None,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
@@ -210,7 +226,8 @@ def _rows(batch: Mapping[str, Any], kept: np.ndarray, views: int, seen: np.ndarr
 
 
 def _refuse_not_finite(values: np.ndarray, cast: np.ndarray, rows: np.ndarray, dtype: str) -> None:
-    bad = rows[~np.isfinite(cast.astype(np.float32)).all(axis=1)][:10].tolist()
+    finite = np.isfinite(cast.astype(np.float32)).reshape(len(cast), -1).all(axis=1)
+    bad = rows[~finite][:10].tolist()
     if np.isfinite(np.asarray(values, np.float32)).all():
         raise StoreError(
             f"features of examples {bad} do not fit into {dtype}; use dtype='bfloat16' or 'float32'"
