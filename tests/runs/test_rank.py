@@ -109,6 +109,20 @@ def test_texts_are_ranked_by_their_own_reading(place):
     assert smallest.source == specs[2]
 
 
+def test_the_same_weights_read_another_way_are_other_features(place, tmp_path):
+    source = hub.load(f"hf:{place / 'bert'}", pooling="mean")
+    other = dataclasses.replace(source, body={**source.body, "pooling": "max"})
+    assert other.digest == source.digest
+    hub.save_model(tmp_path / "mean", source)
+    hub.save_model(tmp_path / "max", other)
+    config = RankConfig(scores=("logme",))
+    chosen = Selection(str(place / "reviews"), "train")
+    found = [rank([str(tmp_path / n)], chosen, config, out=tmp_path / "o") for n in ("mean", "max")]
+    assert not found[1].rows[0].kept
+    first, second = (one.rows[0].scores["logme"].value for one in found)
+    assert first != second
+
+
 def test_all_that_can_be_seen_before_is_refused_at_once(place):
     good = f"run:{place / 'run'}"
     with pytest.raises(RankError) as told:

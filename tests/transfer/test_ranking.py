@@ -8,6 +8,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from tlearn.transfer import linear_probe as linear_probe_module
 from tlearn.transfer import neighbours
 from tlearn.transfer.evidence import log_evidence, logme
 from tlearn.transfer.h_score import h_score, shrunk_h_score
@@ -142,6 +143,27 @@ def test_a_probe_judges_every_example_once_and_never_on_what_it_learned():
     assert 0.2 < chance.accuracy < 0.47
     low, high = chance.interval()
     assert low < chance.accuracy < high
+
+
+def test_the_penalty_of_a_fold_is_chosen_without_that_fold(monkeypatch):
+    asked, fold = [], folds_of(LABELS, 5, seed=0)
+
+    def right(x, y, classes, learned, judged, penalty):
+        asked.append((learned, judged, penalty))
+        return np.full(judged.sum(), penalty == 0.1)
+
+    monkeypatch.setattr(linear_probe_module, "_right", right)
+    found = linear_probe(GOOD, LABELS, penalties=(1.0, 0.1))
+    assert found.penalties == (0.1,) * 5
+    assert found.accuracy == 1.0
+    for held in range(5):
+        *trials, final = asked[3 * held : 3 * held + 3]
+        np.testing.assert_array_equal(final[1], fold == held)
+        np.testing.assert_array_equal(final[0], fold != held)
+        for learned, judged, _ in trials:
+            assert not (judged & learned).any()
+            assert not ((judged | learned) & (fold == held)).any()
+            assert (judged | learned).sum() == (fold != held).sum()
 
 
 def test_the_probes_interval_is_wilsons():
