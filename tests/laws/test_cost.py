@@ -24,6 +24,7 @@ from tests import tiny
 from tlearn import bodies, heads
 from tlearn.model import Model, shapes, variables
 from tlearn.objectives import Classification
+from tlearn.studies.boundary import activations, boundary, tail_leaves, tail_model
 from tlearn.train.schedules import Cosine
 from tlearn.train.state import SourceWeights, init
 from tlearn.train.step import Recipe, make_step
@@ -110,6 +111,39 @@ def test_a_step_costs_what_the_design_counts(world, freeze):
     held = sum(leaf.size * 4 for leaf in jax.tree.leaves((state.slots.first, state.slots.second)))
     assert held == rows.totals(2)["optimizer_bytes"]
     assert held == 8 * sum(row.size for row in rows.rows if row.layer in trained)
+
+
+@pytest.mark.parametrize("start", ["stage_2", "head"])
+def test_above_stored_activations_a_step_costs_what_trains(world, start):
+    """Tried with the break: the whole model's step on the same plan."""
+    network, (params, statistics), (total, first) = world
+    above = network.layers[network.layers.index(start) :]
+    below = len(network.layers) - len(above)
+    freeze = "body" if start == "head" else f"bottom:{below}"
+    rows = plan(params, Strategy(freeze=freeze), layers=network.body.layer_names)
+    assert boundary(network, rows) == start
+    entering = jax.eval_shape(
+        lambda *given: activations(network, start, *given), params, statistics, [GIVEN["image"]]
+    )
+    own = [tail_leaves(network, start, flat) for flat in (params, statistics)]
+
+    def begin(params, statistics):
+        return init(rows, params, statistics, OPTIMIZER, total=10, key=jax.random.key(0))
+
+    recipe = Recipe(optimizer=OPTIMIZER)
+    step = jax.jit(
+        make_step(tail_model(network, start), rows, Classification(CLASSES), recipe),
+        donate_argnums=0,
+        compiler_options=tiny.QUICK,
+    )
+    given = {**GIVEN, "features": entering}
+    counted = tiny.flops(step, jax.eval_shape(begin, *own), given, SourceWeights())
+    if start == "head":
+        # Beside a head's few products, its optimizer shows.
+        assert counted < 0.01 * sum(total.values())
+        return
+    ratio = counted / (3 * sum(total[name] for name in above) - first[start])
+    assert 1.0 <= ratio <= 1.1, f"{start}: {ratio:.4f}"
 
 
 def test_a_forward_pass_costs_what_the_design_counts(world):

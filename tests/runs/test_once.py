@@ -1,5 +1,7 @@
 """A frozen body run once over the data gives the training that runs it in every step."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -126,6 +128,13 @@ def test_texts_come_as_wide_as_their_batches(tmp_path):
             np.testing.assert_array_equal(given[name], batch[name])
         seen.add(expected.shape[1])
     assert seen == {8, 16}
+    # What trains above may have moved since; what lies below may not.
+    moved = {path: value + 1 for path, value in state.trainable.items()}
+    again = built.train_batches(dataclasses.replace(state, trainable=moved), tmp_path)
+    assert again.store.origin == "reopened"
+    other = {path: value * 2 for path, value in state.frozen.items()}
+    again = built.train_batches(dataclasses.replace(state, frozen=other), tmp_path)
+    assert again.store.origin.startswith("recomputed: weights")
 
 
 @pytest.mark.slow

@@ -194,7 +194,7 @@ class TrainConfig:
     accumulate: int = 1
     """Batches per optimizer update."""
     features: Literal["each-step", "once"] = "each-step"
-    """Whether a frozen body runs in every step, or once over the data into the run's folder."""
+    """Whether what is frozen at the bottom runs in every step, or once, into the run's folder."""
     views: int = 0
     """Draws of every augmented picture to store when features are computed once."""
     ema: float = 0.0
