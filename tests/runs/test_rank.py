@@ -134,6 +134,9 @@ def test_all_that_can_be_seen_before_is_refused_at_once(place):
     assert "texts: hf:" in str(told.value)
     with pytest.raises(RankError, match="it holds pictures, and these sources take texts"):
         rank([f"hf:{place / 'bert'}"], Selection("digits", "train"))
+    (place / "numbers.tsv").write_text("text\tlabel\nfine film\t0.5\ndull film\t1.5\n")
+    with pytest.raises(RankError, match="numbers as labels"):
+        rank([f"hf:{place / 'bert'}"], Selection(f"tsv:{place / 'numbers.tsv'}"))
     with pytest.raises(RankError, match="it holds texts, and these sources take pictures"):
         rank([good], Selection(str(place / "reviews"), "train"))
     with pytest.raises(RankError, match=r"one class only \('5'\)"):

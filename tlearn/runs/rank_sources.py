@@ -8,7 +8,7 @@ import numpy as np
 
 from tlearn import bodies, heads, hub
 from tlearn.bodies.facts import ImageFacts
-from tlearn.data import DataError, labels_of
+from tlearn.data import DataError, Dataset, labels_of, open_texts, select_classes
 from tlearn.data.errors import listing
 from tlearn.data.opening import open_splits
 from tlearn.data.streams import permutation
@@ -135,12 +135,13 @@ def open_examples(one: Candidate, chosen: Selection, *, examples: int, seed: int
         DataError: If it cannot be opened, holds the other kind of examples, or has no classes to
             tell apart.
     """
-    columns = dataclasses.replace(chosen.columns, labels="class")
-    if one.takes == "pictures":
-        columns = chosen.columns
     try:
-        quiet = dataclasses.replace(one.reader, say=lambda text: None)  # pyright: ignore[reportArgumentType] # every reader here is a dataclass
-        dataset = quiet.open(dataclasses.replace(chosen, columns=columns))
+        if one.takes == "texts":
+            dataset: Dataset = open_texts(chosen.data, chosen.split or None, chosen.columns)
+            dataset = select_classes(dataset, chosen.classes) if chosen.classes else dataset
+        else:
+            # The channels of pictures are told later, source by source.
+            dataset = Pictures(one.source, (), lambda text: None).open(chosen)
     except (ValueError, OSError) as error:
         other = _other_kind(one.takes, chosen)
         raise DataError(f"{chosen.data}: {other or error}") from error
