@@ -1,7 +1,9 @@
 """A study by its name, or out of a Python file."""
 
 import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 from tlearn.params.paths import nearest
 from tlearn.runs.study import Study
@@ -21,9 +23,19 @@ def open_study(spec: str) -> Study:
             f"{spec!r} is neither a preset ({', '.join(PRESETS)}; closest: "
             f"{nearest(spec, PRESETS)}) nor a Python file"
         )
-    found = runpy.run_path(spec).get("STUDY")
+    found = _run(Path(spec)).get("STUDY")
     if not isinstance(found, Study):
         raise ValueError(
             f"{spec} needs STUDY = tlearn.runs.study.Study(...), and has {type(found).__name__}"
         )
     return found
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """Runs a file as Python runs a script: what lies beside it can be imported."""
+    folder = str(file.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        return runpy.run_path(str(file))
+    finally:
+        sys.path.remove(folder)
