@@ -13,13 +13,16 @@ from tlearn.bodies import describe as describe_body
 from tlearn.heads import describe as describe_head
 from tlearn.runs.after_step import REMEMBER, AfterStep, averaged
 from tlearn.runs.build import Built
-from tlearn.runs.config import to_json
+from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.folder import RunFolder
 from tlearn.runs.summary import write_summary
 from tlearn.runs.writers import read_metrics
 from tlearn.train.evaluate import Evaluation
+from tlearn.train.loop import Timeline
 from tlearn.train.schedules import parse
 from tlearn.train.state import State
+from tlearn.transfer.optimizer import Optimizer
+from tlearn.transfer.plan import Plan
 from tlearn.transfer.pull import total_pull
 
 
@@ -60,7 +63,12 @@ def finish(
         validation=after.validation,
         test=test,
         step=after.step,
-        pull=pull_in_all(built),
+        pull=pull_in_all(
+            built.config,
+            built.plans,
+            built.program.timeline,
+            built.program.recipe.optimizer,
+        ),
         remembered=measured,
         wall_s=wall_s,
         command=_command(sys.argv[1:]),
@@ -68,17 +76,25 @@ def finish(
     return after.validation, test
 
 
-def pull_in_all(built: Built) -> float | None:
-    """Σ η·λ over the updates, of the parameter pulled hardest: what makes two pulls comparable."""
-    config, line = built.config, built.program.timeline
+def pull_in_all(
+    config: RunConfig, plans: Sequence[Plan], line: Timeline, optimizer: Optimizer
+) -> float | None:
+    """Σ η·λ over the updates, of the parameter pulled hardest: what makes two pulls comparable.
+
+    Args:
+        config: What was asked.
+        plans: The stages' plans.
+        line: Their lengths.
+        optimizer: With the run's rate.
+    """
     strength = config.strategy.pull_strength
     if strength == 0:
         return None
-    optimizer, total = built.program.recipe.optimizer, line.steps // config.train.accumulate
+    total = line.steps // config.train.accumulate
     updates = jnp.arange(total)
     courses = [optimizer.schedule, parse(config.strategy.pull_schedule)]
     rate, course = (jax.vmap(lambda u, c=c: c.multiplier(u, total))(updates) for c in courses)
-    hardest = [max(row.rate * row.pull for row in p.rows if row.trainable) for p in built.plans]
+    hardest = [max(row.rate * row.pull for row in p.rows if row.trainable) for p in plans]
     stages = [line.stage(u * config.train.accumulate) for u in range(total)]
     rates = np.asarray(rate) * [hardest[stage] for stage in stages] * optimizer.rate
     return total_pull(rates, strength * np.asarray(course))

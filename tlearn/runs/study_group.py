@@ -138,7 +138,7 @@ class Group:
             rows = self._program_plan(stage, run)
             states.append(restage(state, rows, self.recipe.optimizer, stage))
         # What was shared stays shared where it goes on frozen.
-        alike = frozenset(block.shared) & states[0].frozen.keys()
+        alike = frozenset(path for path in block.shared if path in states[0].frozen)
         shared = {path: states[0].frozen[path] for path in alike}
         own = [_without(state, alike) for state in states]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)

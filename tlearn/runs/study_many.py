@@ -11,6 +11,7 @@ import numpy as np
 
 from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
+from tlearn.runs.finish import pull_in_all
 from tlearn.runs.study_group import Group, gather
 from tlearn.runs.study_looks import distances, remembered, similarity
 from tlearn.runs.study_plans import layer_lines
@@ -176,7 +177,7 @@ def _run_block(
     block = group.block(runs, repeat=size - len(runs))
     starts, steps = group.timeline.starts, group.timeline.steps
     marks = _marks(group, looks.points)
-    pulled, finite = np.zeros(size), np.zeros(size)
+    finite = np.zeros(size)
     curve: list[np.ndarray] = []
     step = 0
     bounds = sorted({*marks, *starts[1:], steps})
@@ -197,7 +198,6 @@ def _run_block(
             how=how,
             mesh=mesh,
         )
-        pulled += sums["pull_step"]
         finite += sums["finite"]
         step += count
         if step in marks and validation is not None:
@@ -231,7 +231,9 @@ def _run_block(
                 distance={layer: float(far[place]) for layer, far in distance.items()},
                 cka=cka[place],
                 remembered=kept[place],
-                pull=float(pulled[place]) if _pulls(group, run) else None,
+                pull=pull_in_all(
+                    group.configs[run], group.plans[run], group.timeline, group.optimizers[run]
+                ),
                 cost=_cost(group, run, wall),
                 plan="; then ".join(rows.summary() for rows in group.plans[run]),
                 layers=layer_lines(group.plans[run][-1]),
@@ -295,10 +297,6 @@ def _judge(
         if mine.ndim == 2 and np.issubdtype(truth.dtype, np.integer):
             right.append((mine.argmax(-1) == truth).astype(np.float32))
     return found, np.stack(right) if right else None
-
-
-def _pulls(group: Group, run: int) -> bool:
-    return group.configs[run].strategy.pull_strength > 0
 
 
 def _cost(group: Group, run: int, wall: float) -> Cost:

@@ -131,8 +131,8 @@ def train_block(
         mesh: Devices to spread the runs over; their number must divide that of the runs.
 
     Returns:
-        The runs, and by run: ``loss`` and ``count`` summed over the steps, ``pull_step`` summed,
-        and ``finite``, the number of finite steps.
+        The runs, and by run: ``loss`` and ``count`` summed over the steps, and ``finite``, the
+        number of finite steps.
     """
     args = _train_args(block, source, batches, count, mesh)
     made = compile_train(compiler, step, block, source, batches, how=how, mesh=mesh)
@@ -175,7 +175,7 @@ def compile_train(
                 after = dataclasses.replace(after, frozen={})
                 return after, {name: sums[name] + log[name] for name in sums}
 
-            names = ("loss", "count", "pull_step", "finite")
+            names = ("loss", "count", "finite")
             sums = {name: jnp.zeros((), jnp.float32) for name in names}
             moving = dataclasses.replace(own, frozen={})
             state, sums = jax.lax.fori_loop(0, count, advance, (moving, sums))
