@@ -55,16 +55,17 @@ def heat_map(
     size = 10.0 if len(columns) <= 8 else 8.5 if len(columns) <= 12 else 7.0
 
     def draw(axes: Any, theme: Theme) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
+        from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
         # From nearly the paper to the second colour: more is stronger on either page.
         shades = LinearSegmentedColormap.from_list("", [theme.wash, theme.colours[1]])
         shades.set_bad(theme.paper)
         axes.imshow(values, cmap=shades, vmin=low, vmax=max(high, low + 1e-12), aspect="auto")
         axes.grid(False)
+        inks = {_light(to_rgb(ink)): ink for ink in (theme.ink, theme.on_strong)}
         for row, column in np.argwhere(np.isfinite(values)):
             value = values[row, column]
-            strong = (value - low) / max(high - low, 1e-12) > 0.6
+            behind = _light(to_rgb(shades(float((value - low) / max(high - low, 1e-12)))))
             axes.text(
                 column,
                 row,
@@ -72,7 +73,7 @@ def heat_map(
                 ha="center",
                 va="center",
                 fontsize=size,
-                color=theme.on_strong if strong else theme.ink,
+                color=inks[max(inks, key=lambda ink: _contrast(ink, behind))],
             )
         axes.set_yticks(range(len(rows)), labels)
         slanted = {"rotation": 40, "ha": "right"} if sum(map(len, columns)) > 60 else {}
@@ -89,3 +90,14 @@ def heat_map(
 
     told = f"{caption} Shades from {show(low)} to {show(high)} ({ends})."
     return draw_twice(name, told, draw, height=max(1.6, min(height, 6 * HEIGHT)))
+
+
+def _light(rgb: Sequence[float]) -> float:
+    """Relative luminance, as web pages count it (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: float, other: float) -> float:
+    """Ratio of two luminances."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)

@@ -131,7 +131,7 @@ def _result(arm: Arm) -> list[Cell]:
         kind = pair.verdict.kind
         bounds = pair.interval.bounds if pair.interval else ""
         cells += [
-            Cell(signed(pair.mean), bounds),
+            Cell(signed(pair.mean, pair.interval), bounds),
             Cell(strip=pair),
             Cell(kind, kind=kind, why=pair.verdict.reason),
             Cell(p_text(pair.holm_p)),

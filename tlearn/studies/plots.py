@@ -209,7 +209,10 @@ def distance_by_layer(
         legend(axes, {arm: looks[arm] for arm in summaries}, theme)
 
     counts = _counts({s.finished + len(s.failed) for s in every})
-    lost = _failures(sum(len(s.failed) for s in every))
+    # A run that failed did so for all its layers.
+    lost = _failures(
+        sum(max((len(s.failed) for s in by.values()), default=0) for by in summaries.values())
+    )
     opening = f"{what} by layer, {ylabel}: mean over {counts} seeds"
     if len(layers) * len(summaries) > _MANY_BARS:
         means = [

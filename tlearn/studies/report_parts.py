@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlearn.studies.drawing import Plot
-from tlearn.studies.statistics import Comparison, show
+from tlearn.studies.statistics import Comparison, Interval, show
 
 Look = Literal["figures", "text", "prose", "chip", "strip"]
 
@@ -155,8 +155,10 @@ def plots_of(blocks: Sequence[Block]) -> list[Plot]:
     return found
 
 
-def signed(value: float | int | None) -> str:
-    """Renders a difference with its sign, as many digits as `show` gives."""
+def signed(value: float | int | None, interval: Interval | None = None) -> str:
+    """Renders a difference with its sign; three decimals where the interval is not finer."""
     if value is None:
         return "–"
-    return ("+" if value >= 0 else "−") + show(abs(value))
+    if interval is not None and interval.half_width >= 1e-3 and abs(value) < 1e-3:
+        return f"{value:+.3f}"
+    return ("+" if value >= 0 else "-") + show(abs(value))

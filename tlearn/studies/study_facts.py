@@ -92,7 +92,7 @@ def cost_axis(results: Results) -> tuple[str, dict[str, float]]:
         What it is, and its mean a run by arm; empty where an arm's is not known.
     """
 
-    def flops(record: Record) -> float | None:
+    def flops(record: Record) -> float | int | None:
         step = record.cost.step_flops
         return step * record.at[-1] if step is not None and record.at else None
 
@@ -183,7 +183,7 @@ class Speed:
         """Median over all runs, those that never reach it last; None if that is half of them."""
         late = [math.inf] * (self.runs - len(self.updates))
         value = plain_statistics.median([*self.updates, *late]) if self.runs else math.inf
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
 
 
 def speeds(results: Results) -> tuple[float, dict[str, Speed]] | None:
@@ -218,8 +218,8 @@ def speeds(results: Results) -> tuple[float, dict[str, Speed]] | None:
     return target, found
 
 
-def _beyond(value: float, target: float, up: bool) -> bool:
-    return value >= target if up else value <= target
+def _beyond(value: float | int, target: float, up: bool) -> bool:
+    return bool(value >= target if up else value <= target)
 
 
 def by_layer(results: Results, measure: str) -> dict[str, dict[str, Scores]]:
@@ -264,8 +264,8 @@ class Grid:
 
     x: str
     y: str
-    columns: tuple[float, ...]
-    rows: tuple[float, ...]
+    columns: tuple[float | int, ...]
+    rows: tuple[float | int, ...]
     means: tuple[tuple[float | None, ...], ...]
     rest: str
     """The levels of the other factors, if there are any."""

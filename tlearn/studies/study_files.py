@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tlearn.studies.records import Record, Results, to_json
 
 _TEXT = ("key", "role", "arm", "state", "error", "plan")
@@ -80,6 +82,8 @@ def finite(value: Any) -> Any:
         return {str(name): finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)

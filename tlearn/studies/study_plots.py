@@ -100,6 +100,7 @@ def trade_off(
     known = {arm: at for arm, at in points.items() if at[1].mean is not None}
     looks = looks_of(arms, set(known) - set(faint))
     wide = [x for x, _ in known.values() if x > 0]
+    large = max(wide, default=0.0) >= 1000
     spread = max(wide, default=1.0) / min(wide, default=1.0)
     log = spread > 20 and len(wide) == len(known)
     edge = undominated(
@@ -109,6 +110,8 @@ def trade_off(
     )
 
     def draw(axes: Any, theme: Theme) -> None:
+        from matplotlib.ticker import EngFormatter
+
         best = sorted((known[arm][0], float(known[arm][1].mean or 0.0)) for arm in edge)
         where = "post" if less_x_is_better else "pre"
         axes.step([x for x, _ in best], [y for _, y in best], where=where, color=theme.faint, lw=5)
@@ -131,6 +134,8 @@ def trade_off(
             axes.set_xscale("log")
         else:
             axes.margins(x=0.06)
+        if large:
+            axes.xaxis.set_major_formatter(EngFormatter())
         axes.set_xlabel(plain(xlabel + (" (log scale)" if log else "")))
         axes.set_ylabel(plain(ylabel))
         shown = {arm: looks[arm] for arm in known if arm not in faint}

@@ -159,10 +159,12 @@ def _costs(
             higher_is_better=results.higher_is_better,
         )
         blocks.append(Plots([drawn]))
+    differ: list[Block] = []
     for arm, lines in results.plan_differences.items():
-        if lines:
-            title = f"Plan of “{arm}” against “{results.reference}”: {len(lines)} lines"
-            blocks.append(Folded(title, [Code("\n".join(lines))]))
+        if lines and arm != results.reference:
+            differ += [Text(f"{arm}:"), Code("\n".join(lines))]
+    if differ:
+        blocks.append(Folded(f"How the plans differ from that of “{results.reference}”", differ))
     return blocks
 
 

@@ -114,7 +114,9 @@ def memory_table(
     for arm, (before, after, change) in remembered.items():
         difference = Cell("–")
         if after.mean is not None and before.mean is not None:
-            difference = Cell(signed(after.mean - before.mean), change.bounds if change else "")
+            difference = Cell(
+                signed(after.mean - before.mean, change), change.bounds if change else ""
+            )
         held = Cell(show(after.mean), after.interval.bounds if after.interval else "")
         rows.append([arm, show(before.mean), held, difference, str(after.finished)])
     columns = ["arm", "before", "after, 95 % over seeds", "change, 95 %", "n"]
@@ -163,12 +165,16 @@ def trial_table(tried: Mapping[str, Sequence[Trial]], metric: str) -> Table:
 
 
 def failure_table(records: Sequence[Record]) -> Table:
-    """Builds the table of failed runs with their errors."""
+    """Builds the table of failed runs; those of an arm that failed alike share a row."""
+    alike: dict[tuple[str, int, str, int, str], list[int]] = {}
+    for r in records:
+        kind = (r.arm, r.labels, r.role, r.retried, r.error or "no message")
+        alike.setdefault(kind, []).append(r.seed)
     rows = [
-        [r.arm, point_text(r.labels), str(r.seed), r.role, str(r.retried), r.error or "no message"]
-        for r in records
+        [arm, point_text(labels), ", ".join(map(str, seeds)), role, str(again), error]
+        for (arm, labels, role, again, error), seeds in alike.items()
     ]
-    columns = ["arm", "labels per class", "seed", "run", "tried again", Column("error", "prose")]
+    columns = ["arm", "labels per class", "seeds", "runs", "tried again", Column("error", "prose")]
     return table(columns, rows)
 
 

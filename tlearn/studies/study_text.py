@@ -36,7 +36,8 @@ _TEX: Mapping[str, str] = MappingProxyType(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
+        '"': "''",
+        "`": r"\textasciigrave{}",
         "“": "``",
         "”": "''",
         "–": "--",
@@ -92,7 +93,9 @@ def latex(report: Report) -> str:
             bounds = f" {pair.interval.bounds}" if pair.interval else ""
             kind = pair.verdict.kind
             won = rf"\textbf{{{kind}}}" if kind == "better" else kind
-            cells += [tex(signed(pair.mean) + bounds), tex(p_text(pair.holm_p)), won]
+            difference = tex(signed(pair.mean, pair.interval) + bounds)
+            cells += [re.sub(r"-(?=\d)", r"\\ensuremath{-}", difference), tex(p_text(pair.holm_p))]
+            cells.append(won)
         rows.append(" & ".join(cells) + r" \\")
     where = f" at {report.setting}" if report.setting else ""
     said = f"{report.title}: {report.metric}{where}. Mean ± half the 95 % t-interval over seeds"
@@ -165,7 +168,8 @@ def _cell(cell: Cell) -> str:
 
 def _plain(text: str) -> str:
     """Keeps a text on one line and free of Markdown's and HTML's own signs."""
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split())).replace("<", "&lt;")
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split()))
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     return re.sub(r"([\\|*`]|(?<=\])\()", r"\\\1", text)
 
 
