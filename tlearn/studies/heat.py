@@ -58,8 +58,8 @@ def heat_map(
         from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
         # From nearly the paper to the second colour: more is stronger on either page.
-        shades = LinearSegmentedColormap.from_list("", [theme.wash, theme.colours[1]])
-        shades.set_bad(theme.paper)
+        ends_of = [theme.wash, theme.colours[1]]
+        shades = LinearSegmentedColormap.from_list("", ends_of).with_extremes(bad=theme.paper)
         axes.imshow(values, cmap=shades, vmin=low, vmax=max(high, low + 1e-12), aspect="auto")
         axes.grid(False)
         inks = {_light(to_rgb(ink)): ink for ink in (theme.ink, theme.on_strong)}
