@@ -93,8 +93,8 @@ def tiny(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_features_and_gradients_are_those_of_the_whole_body(name):
-    """Tried with the breaks: the output of another layer, no bias from T5's first block, dropout
-    named by the tail, a rematerialised block that is not recognised."""
+    """Tried with the breaks: the output of another layer, no bias from T5's first block, a scope
+    of the tail's own, a rematerialised block that is not recognised."""
     model, inputs, params, statistics = tiny(name)
     start = STARTS[name]
     tail = tail_model(model, start)

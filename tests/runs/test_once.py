@@ -66,7 +66,7 @@ def test_cached_and_uncached_heads_agree(source, tmp_path):
 
 
 def test_a_frozen_bottom_is_run_once(source, tmp_path):
-    """Tried with the breaks: the stored activations of another layer, batch statistics left on."""
+    """Tried with the break: the stored activations of another layer."""
     said = []
     slow, slow_model = head_run(source, tmp_path / "slow", freeze="bottom:2", rate=0.2)
     fast, fast_model = head_run(
