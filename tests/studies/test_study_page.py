@@ -176,6 +176,7 @@ def test_sections_without_data_are_left_out_and_old_plots_go(tmp_path, undrawn):
     assert [t for t in titles(bare) if t not in ("Versions", "Every run")] == [
         "Results at 10 labels per class",
         "What each arm did, and what it cost",
+        "How settings were chosen",
         "What is not shown",
         "How it was done",
         "How to read this",

@@ -70,10 +70,10 @@ def study(args: Sequence[str]) -> int:
     from rich.console import Console
 
     from tlearn.studies.report import console_table
-    from tlearn.studies.study_page import study_report, write_study
+    from tlearn.studies.study_page import main_report, write_study
 
     results = collect(found, folder, shlex.join(["tlearn", "study", *args]))
     page = write_study(folder.path / "report", results)
-    Console().print(console_table(study_report(results)))
+    Console().print(console_table(main_report(results)))
     say(f"report: {page}")
     return 0

@@ -19,7 +19,7 @@ from tlearn.studies.records import Record, Results
 from tlearn.studies.report import report_values, write_file
 from tlearn.studies.report_parts import plots_of
 from tlearn.studies.study_files import csv_text, finite, rows_of, values_of, write_parquet
-from tlearn.studies.study_sections import every_run, forest_of, sections_of, selection_lines
+from tlearn.studies.study_sections import every_run, forest_of, sections_of
 from tlearn.studies.study_tables import is_share
 from tlearn.studies.study_text import latex, markdown
 from tlearn.studies.study_trials import trials
@@ -64,6 +64,21 @@ def study_report(results: Results) -> Report:
     Raises:
         ValueError: As `write_study`.
     """
+    report, tried = main_report(results), trials(results)
+    return replace(
+        report,
+        beside=forest_of(report),
+        sections=sections_of(results, report, tried),
+        appendix=every_run(results),
+    )
+
+
+def main_report(results: Results) -> Report:
+    """Builds what a study's report says first and in its main table, without plots.
+
+    Raises:
+        ValueError: As `write_study`.
+    """
     if not study_facts.main_records(results):
         there = ", ".join(map(point_text, results.points)) or "none"
         raise ValueError(
@@ -93,14 +108,13 @@ def study_report(results: Results) -> Report:
             results.reference,
             higher_is_better=results.higher_is_better,
         )
-    tried = trials(results)
     told = [line for _, lines in by_point.values() for line in lines]
-    report = Report(
+    return Report(
         title=results.title,
         command=results.command,
         date=results.date,
         versions=results.versions,
-        protocol=[*results.protocol, *selection_lines(results, tried)],
+        protocol=results.protocol,
         metric=f"test {results.metric}",
         setting="all labels" if results.shown == 0 else f"{results.shown} labels per class",
         arms=rows,
@@ -110,12 +124,6 @@ def study_report(results: Results) -> Report:
         question=results.question,
         claim=results.claim,
         warnings=[*_touched(results), *told],
-    )
-    return replace(
-        report,
-        beside=forest_of(report),
-        sections=sections_of(results, report, tried),
-        appendix=every_run(results),
     )
 
 

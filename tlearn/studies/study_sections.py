@@ -54,24 +54,6 @@ def forest_of(report: Report) -> list[Block]:
     return [Plots([study_plots.forest(pairs, metric=report.metric, reference=report.reference)])]
 
 
-def selection_lines(results: Results, tried: Tried) -> list[str]:
-    """Says how settings were chosen, and what was kept from the choice."""
-    lines = []
-    if tried:
-        seeds = sorted({r.seed for r in results.pilots})
-        apart = not set(seeds) & {r.seed for r in results.records}
-        metric = f"mean {results.metric} on validation"
-        said = f"Settings were chosen for every arm by the best {metric} of its pilot runs ("
-        said += f"{len(results.pilots)} in all, seeds {', '.join(map(str, seeds))}"
-        lines.append(said + (", none of them reported)." if apart else ")."))
-    if results.untouched:
-        lines.append(
-            "The test part was read once a run, at its end"
-            + (", and by no pilot." if results.pilots else ".")
-        )
-    return lines
-
-
 def every_run(results: Results) -> list[Section]:
     """Builds the folded list of all runs, and the first one's config in full."""
     first = results.records[0]
@@ -221,13 +203,10 @@ def _memory(results: Results, named: Sequence[str], faint: Sequence[str]) -> lis
 
 
 def _choice(results: Results, tried: Tried, named: Sequence[str]) -> list[Block]:
+    blocks: list[Block] = [Text(" ".join(_selection_lines(results, tried)))]
     given = choice_table(results, tried)
-    if not given.rows:
-        return []
-    blocks: list[Block] = [given]
-    lines = selection_lines(results, tried)
-    if lines:
-        blocks.insert(0, Text(" ".join(lines)))
+    if given.rows:
+        blocks.append(given)
     curves = {}
     for arm in named:
         values = [t.summary.mean for t in tried.get(arm, ()) if t.summary.mean is not None]
@@ -240,6 +219,26 @@ def _choice(results: Results, tried: Tried, named: Sequence[str]) -> list[Block]
         count = sum(map(len, tried.values()))
         blocks.append(Folded(f"All {count} settings tried", [trial_table(tried, results.metric)]))
     return blocks
+
+
+def _selection_lines(results: Results, tried: Tried) -> list[str]:
+    """Says how settings were chosen, and what was kept from the choice."""
+    lines = []
+    if not tried:
+        lines.append("No settings were tried before: there are no pilot runs.")
+    else:
+        seeds = sorted({r.seed for r in results.pilots})
+        apart = not set(seeds) & {r.seed for r in results.records}
+        metric = f"mean {results.metric} on validation"
+        said = f"Settings were chosen for every arm by the best {metric} of its pilot runs ("
+        said += f"{len(results.pilots)} in all, seeds {', '.join(map(str, seeds))}"
+        lines.append(said + (", none of them reported)." if apart else ")."))
+    if results.untouched:
+        lines.append(
+            "The test part was read once a run, at its end"
+            + (", and by no pilot." if results.pilots else ".")
+        )
+    return lines
 
 
 def _failures(results: Results) -> list[Block]:
