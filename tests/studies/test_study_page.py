@@ -208,7 +208,7 @@ def test_a_part_that_was_touched_is_said_first(undrawn):
     seen = replace(runs()[0], role="pilot")
     (read, figures, seeds) = study_report(study(untouched=False, pilots=[seen])).warnings
     assert "more than once" in read
-    assert "1 pilot runs have figures of the test part" in figures
+    assert "Pilot runs have figures of the test part: 1." in figures
     assert "Seeds 0 both" in seeds
 
 

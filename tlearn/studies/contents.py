@@ -237,6 +237,11 @@ def headline(report: Report) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _count(number: int, what: str) -> str:
+    """Says how many there are of something."""
+    return f"{number} {what}" + ("s" if number != 1 else "")
+
+
 def _some(names: Sequence[str], most: int = 8) -> str:
     """Lists names; beyond the most only how many more there are."""
     more = f"; and {len(names) - most} more" if len(names) > most else ""
@@ -276,7 +281,7 @@ def reading(report: Report) -> tuple[str, ...]:
     if families:
         lines += [
             f"Δ is the arm minus “{report.reference}”, paired by seed; p is the paired t-test's "
-            f"after Holm's correction over the {max(families)} arms compared.",
+            f"after Holm's correction over {_count(max(families), 'arm')} compared.",
             "“Better” and “worse” need at least 5 paired seeds, an interval clear of zero, and a "
             "corrected p below 0.05. Anything else is undecided, which is not “equal”.",
         ]

@@ -142,7 +142,7 @@ def _touched(results: Results) -> list[str]:
             "clean test."
         )
     if seen := [r for r in results.pilots if r.metrics]:
-        told.append(f"{len(seen)} pilot runs have figures of the test part.")
+        told.append(f"Pilot runs have figures of the test part: {len(seen)}.")
     if both := {r.seed for r in results.pilots} & {r.seed for r in results.records}:
         told.append(
             f"Seeds {', '.join(map(str, sorted(both)))} both chose settings and are reported."

@@ -42,7 +42,7 @@ def forest(
         for row, pair in enumerate(pairs):
             colour = theme.colours[_COLOUR.get(pair.verdict.kind, 0)]
             dots = [difference for _, difference in pair.differences]
-            axes.plot(dots, [row] * len(dots), "o", color=colour, alpha=0.3, ms=4, mew=0)
+            axes.plot(dots, [row + 0.24] * len(dots), "o", color=colour, alpha=0.45, ms=3.5, mew=0)
             if pair.interval is not None:
                 ends = [pair.interval.low, pair.interval.high]
                 axes.plot(ends, [row, row], color=colour, lw=2.4, solid_capstyle="butt")

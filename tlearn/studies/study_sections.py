@@ -247,5 +247,5 @@ def _failures(results: Results) -> list[Block]:
     again = sum(r.finished and r.retried > 0 for r in every)
     blocks: list[Block] = [failure_table(failed)] if failed else []
     if again:
-        blocks.append(Text(f"{again} runs finished when they were tried again."))
+        blocks.append(Text(f"Finished only when tried again: {again}."))
     return blocks
