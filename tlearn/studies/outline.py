@@ -70,7 +70,7 @@ def results_table(report: Report) -> Table:
     ]
     rows = [_result(arm) for arm in report.arms]
     note = ""
-    if any(arm.comparison for arm in report.arms):
+    if any(arm.comparison and arm.comparison.interval for arm in report.arms):
         note = (
             f"Δ: arm minus “{report.reference}”, paired by seed, drawn with its 95 % interval; "
             "the dashed line is zero."
