@@ -9,9 +9,9 @@ import numpy as np
 from tlearn.model import Model
 from tlearn.runs.config import RunConfig
 from tlearn.runs.initial import Initial
-from tlearn.runs.once import check_once
+from tlearn.runs.once import check_once, first_running
 from tlearn.runs.parts import make_strategy
-from tlearn.studies.boundary import activations, boundary, tail_leaves, tail_model
+from tlearn.studies.boundary import activations, tail_leaves, tail_model
 from tlearn.transfer.plan import plans
 
 Batch = Mapping[str, np.ndarray]
@@ -78,9 +78,8 @@ def feed_of(config: RunConfig, model: Model, begun: Initial) -> Feed:
         fresh=begun.fresh,
     )
     check_once(config, rows)
-    start = boundary(model, rows[0])
-    if start is None:
-        raise ValueError("features=once, but no layer at the bottom stays frozen: freeze bottom:K")
+    # Of all stages: a later one may train what the first leaves frozen.
+    start = first_running(model, rows)
     tail = tail_model(model, start)
     above = frozenset(tail_leaves(model, start, begun.params))
     drawn = sorted(begun.fresh - above)
