@@ -30,6 +30,12 @@ class Options:
     """Cores that a unit asks of a cluster."""
     gpus: float = 0.0
     """GPUs that a unit asks of a cluster."""
+    memory: float = 0.0
+    """GiB that a unit asks of a cluster; 0 for what that gives."""
+    minutes: int = 240
+    """Minutes after which SLURM ends a unit's job."""
+    partition: str = ""
+    """Partition of SLURM; empty for its own choice."""
     report: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Only write the report again, of what is there."""
 
@@ -61,7 +67,8 @@ def study(args: Sequence[str]) -> int:
 
         folder = StudyFolder.open(out)
     else:
-        chosen = engine(o.engine, Resources(workers=o.workers, cpus=o.cpus, gpus=o.gpus))
+        names = (field.name for field in dataclasses.fields(Resources))
+        chosen = engine(o.engine, Resources(**{name: getattr(o, name) for name in names}))
         say(f"{found.name}: {found.title}")
         say(str(forecast(found, out)))
         if o.dry_run:

@@ -1,6 +1,7 @@
 """One writer at a time: a lock on a folder that dies with the process that holds it."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Lock:
 
         Raises:
             LockedError: If a live process, or this one, holds it.
+            OSError: If the file system has no locks, or no room.
         """
         self._file = (folder / NAME).resolve()
         self._owner = os.getpid()
@@ -44,6 +46,10 @@ class Lock:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 os.close(self._descriptor)
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise OSError(
+                        error.errno, f"{folder} is on a file system without locks: {error.strerror}"
+                    ) from error
                 raise LockedError(
                     f"another process (pid {holder or 'unknown'}) is writing to {folder}"
                 ) from error
@@ -56,8 +62,12 @@ class Lock:
                 f"process {holder}, which was writing to {folder}, ended without letting go of "
                 "it; taking over"
             )
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{self._owner}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{self._owner}\n".encode(), 0)
+        except OSError:
+            os.close(self._descriptor)
+            raise
         _held.add(self._file)
 
     def release(self) -> None:

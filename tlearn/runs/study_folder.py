@@ -74,22 +74,27 @@ class StudyFolder:
         folder = cls(Path(path).expanduser().absolute())
         mark = folder.path / _MARK
         if mark.is_file():
-            before = folder.read()
-            if before["study"]["name"] != study.name:
-                raise RunFolderError(
-                    f"{folder.path} holds the study {before['study']['name']!r}, not "
-                    f"{study.name!r}; name another folder with --out"
-                )
-        elif folder.path.exists() and any(folder.path.iterdir()):
-            raise RunFolderError(
-                f"{folder.path} is not empty and holds no study; name another folder with --out"
-            )
+            folder.read()
         try:
+            # A process that was killed, or that begins beside this one, may have left these alone.
+            there = {p.name for p in folder.path.iterdir()} if folder.path.exists() else set()
+            others = [n for n in there - {"units", "claims"} if not n.startswith(_MARK)]
+            if others and not mark.is_file():
+                raise RunFolderError(
+                    f"{folder.path} is not empty and holds no study; name another folder with --out"
+                )
             for part in ("units", "claims"):
                 (folder.path / part).mkdir(parents=True, exist_ok=True)
             wanted = {"format": FORMAT, "version": __version__, "study": to_values(study)}
-            if not mark.is_file() or folder.read() != json.loads(json.dumps(wanted)):
-                write_whole(mark, json.dumps(wanted, indent=1).encode())
+            with folder.alone("planning"):
+                before = folder.read() if mark.is_file() else None
+                if before is not None and before["study"]["name"] != study.name:
+                    raise RunFolderError(
+                        f"{folder.path} holds the study {before['study']['name']!r}, not "
+                        f"{study.name!r}; name another folder with --out"
+                    )
+                if before != json.loads(json.dumps(wanted)):
+                    write_whole(mark, json.dumps(wanted, indent=1).encode())
         except OSError as error:
             raise RunFolderError(f"{folder.path} cannot be written: {error}") from error
         return folder
@@ -137,29 +142,33 @@ class StudyFolder:
         Args:
             study: The study.
             cells: The runs.
+
+        Raises:
+            RunFolderError: If units cannot be written.
         """
         keyed: dict[str, Cell] = {}
         for cell in cells:
             keyed.setdefault(run_key(study, cell), cell)
-        with self._alone("planning"):
-            units = self.units()
-            have = {key for unit in units for key in unit.keys}
-            new = [(key, cell) for key, cell in keyed.items() if key not in have]
-            for keys in groups(new, study.how):
-                for first in range(0, len(keys), study.unit_runs):
-                    part = keys[first : first + study.unit_runs]
-                    units.append(self._write_unit(study, [(k, keyed[k]) for k in part]))
+        try:
+            with self.alone("planning"):
+                units = self.units()
+                have = {key for unit in units for key in unit.keys}
+                new = [(key, cell) for key, cell in keyed.items() if key not in have]
+                for keys in groups(new, study.how):
+                    for first in range(0, len(keys), study.unit_runs):
+                        part = keys[first : first + study.unit_runs]
+                        units.append(self._write_unit(study, [(k, keyed[k]) for k in part]))
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path} cannot be written: {error}. What was done is there; make room and "
+                "run the study again"
+            ) from error
         return [unit for unit in units if set(unit.keys) & keyed.keys()]
 
     def units(self) -> list[Unit]:
         """All units there are, by name."""
-        found = []
-        for file in sorted((self.path / "units").glob("*.unit.json")):
-            values = json.loads(file.read_text())
-            found.append(
-                Unit(file.name.removesuffix(".unit.json"), tuple(values["runs"]), values["study"])
-            )
-        return found
+        files = sorted((self.path / "units").glob("*.unit.json"))
+        return [self.unit(file.name.removesuffix(".unit.json")) for file in files]
 
     def unit(self, name: str) -> Unit:
         """One unit.
@@ -167,10 +176,11 @@ class StudyFolder:
         Raises:
             RunFolderError: If there is none of that name.
         """
-        for unit in self.units():
-            if unit.name == name:
-                return unit
-        raise RunFolderError(f"{self.path} has no unit {name!r}")
+        try:
+            values = json.loads((self.path / "units" / f"{name}.unit.json").read_text())
+        except FileNotFoundError as error:
+            raise RunFolderError(f"{self.path} has no unit {name!r}") from error
+        return Unit(name, tuple(values["runs"]), values["study"])
 
     def done(self, name: str) -> bool:
         """Whether a unit's runs are there."""
@@ -250,8 +260,12 @@ class StudyFolder:
         return found
 
     @contextlib.contextmanager
-    def _alone(self, what: str, patience: float = 60.0) -> Iterator[None]:
-        """Waits for its turn at something that is done in a moment."""
+    def alone(self, what: str, patience: float = 60.0) -> Iterator[None]:
+        """Waits for its turn at something that is done in a moment.
+
+        Raises:
+            RunFolderError: If its turn does not come.
+        """
         until = time.monotonic() + patience
         while True:
             with self.claim(what) as mine:

@@ -1,5 +1,6 @@
 """Runs a study: pilots, the choice of nuisance levels, what is reported. What is there stays."""
 
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from tlearn.studies.records import Record
 Say = Callable[[str], None]
 Engine = Callable[[StudyFolder, Sequence[str], Say], None]
 """Sees to it that units of a folder are done."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StudyError(RuntimeError):
@@ -139,18 +143,17 @@ def run_unit(out: str | Path, name: str, *, say: Say = lambda text: None) -> boo
     folder = StudyFolder.open(out)
     if folder.done(name):
         return False
-    with folder.claim(name) as mine:
-        if not mine or folder.done(name):
-            return False
-        unit = folder.unit(name)
-        records, right, plans, facts = _carry_out(unit, folder.path, say)
-        try:
-            folder.commit(unit, records, right, plans, facts)
-        except OSError as error:
-            raise StudyError(
-                f"unit {name} of {folder.path} ran, but cannot be kept: {error}. What was done "
-                "before is there; make room and run the study again"
-            ) from error
+    try:
+        with folder.claim(name) as mine:
+            if not mine or folder.done(name):
+                return False
+            unit = folder.unit(name)
+            folder.commit(unit, *_carry_out(unit, folder.path, say))
+    except OSError as error:
+        raise StudyError(
+            f"unit {name} of {folder.path} stopped: {error}. What was done before is there; "
+            f"{'make room and ' * (error.errno in _FULL)}run the study again"
+        ) from error
     return True
 
 
@@ -183,7 +186,7 @@ def _carry_out(
         some = [configs[i] for i in chosen]
         return run_many(some, looks, how=study.how, mesh=mesh, compiler=compiler, say=say)
 
-    everyone = range(len(configs))
+    everyone, retried = range(len(configs)), 0
     outcomes: dict[int, Outcome] = {}
     errors: dict[int, str] = {}
     try:
@@ -191,16 +194,16 @@ def _carry_out(
     except ValueError as error:
         arms = ", ".join(dict.fromkeys(run["arm"] for run in unit.runs))
         raise StudyError(f"the runs of {arms} cannot be begun: {error}") from error
-    except OSError as error:
-        raise StudyError(f"unit {unit.name} stopped: {error}; run the study again") from error
+    except OSError:  # The disk, or a signal: nothing that trying again would mend.
+        raise
     except (RuntimeError, MemoryError, ArithmeticError) as error:
         say(f"   a unit of {len(configs)} runs broke down ({_told(error)}); each by itself again")
+        retried = 1
         for i in everyone:
             try:
                 outcomes[i] = attempt([i])[0]
             except (RuntimeError, MemoryError, ArithmeticError, ValueError) as again:
                 errors[i] = _told(again)
-    retried = 1 if errors or (outcomes and len(outcomes) < len(configs)) else 0
     records, right, plans = [], {}, {}
     for i, run in enumerate(unit.runs):
         records.append(_record(run, study, outcomes.get(i), errors.get(i, ""), retried))
