@@ -21,7 +21,7 @@ def ray_engine(resources: Resources) -> Engine:
     """Runs units on the Ray cluster of ``RAY_ADDRESS``, on one that runs here, or on a new one.
 
     Every worker needs tlearn, the data and the study's folder under the same paths, on a file
-    system with POSIX locks. A new cluster is this machine, and ends with the units.
+    system with POSIX locks. A new cluster is this machine, and ends with this process.
 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
@@ -29,22 +29,16 @@ def ray_engine(resources: Resources) -> Engine:
     import ray  # Here, so that its absence is told before anything is run.
 
     def run(folder: StudyFolder, units: Sequence[str], say: Say) -> None:
-        mine = not ray.is_initialized()
-        if mine:
-            _connect(say)
-        try:
-            _check(resources, say)
-            _run(folder, units, resources, say)
-        finally:
-            if mine:
-                ray.shutdown()
+        grows = ray.is_initialized() or _connect()
+        _look(resources, grows, say)
+        _run(folder, units, resources, say)
 
     return run
 
 
 def _run(folder: StudyFolder, units: Sequence[str], resources: Resources, say: Say) -> None:
     import ray
-    from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+    from ray.exceptions import RayError, RayTaskError
 
     asked: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
     if resources.memory:
@@ -61,8 +55,10 @@ def _run(folder: StudyFolder, units: Sequence[str], resources: Resources, say: S
         name = flying.pop(finished[0])
         try:
             told = ray.get(finished[0])
-        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-            told = f"its worker died {RETRIES + 1} times: {' '.join(str(error).split())[:300]}"
+        except RayTaskError:  # Nothing that was foreseen: with its traceback.
+            raise
+        except RayError as error:
+            told = f"Ray lost it, after {RETRIES} repetitions: {' '.join(str(error).split())[:300]}"
         if told == BUSY:  # Somebody beside the cluster has it, and may yet lose it.
             time.sleep(0.5)
             left.append(name)
@@ -74,7 +70,8 @@ def _run(folder: StudyFolder, units: Sequence[str], resources: Resources, say: S
     settle(folder, units, problems)
 
 
-def _connect(say: Say) -> None:
+def _connect() -> bool:
+    """Finds or makes a cluster; False for one that is this machine alone and stays so."""
     import ray
 
     # Ray reports its use to its makers unless told not to; nobody was asked here.
@@ -84,6 +81,7 @@ def _connect(say: Say) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.ERROR)
+        return True
     except ConnectionError as error:
         if address:
             raise StudyError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from error
@@ -94,24 +92,22 @@ def _connect(say: Say) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-        say("no Ray cluster is running: one of this machine alone, until the units are done")
+        return False
 
 
-def _check(resources: Resources, say: Say) -> None:
-    """Refuses what no machine of the cluster has, for which Ray would wait without a word."""
+def _look(resources: Resources, grows: bool, say: Say) -> None:
+    """Tells what the cluster has, and what Ray would otherwise wait for without a word."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = {
-        "CPU": resources.cpus,
-        "GPU": resources.gpus,
-        "memory": resources.memory * 2**30,
-    }
+    cores = sum(node.get("CPU", 0) for node in nodes)
+    say(f"   machines of the Ray cluster: {len(nodes)}, with {cores:g} cores")
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory * 2**30}
     if not any(all(node.get(k, 0) >= v for k, v in wanted.items()) for node in nodes):
-        most = {k: max((node.get(k, 0) for node in nodes), default=0) for k in wanted}
-        raise StudyError(
-            f"no machine of the Ray cluster has {resources.cpus:g} cores, {resources.gpus:g} GPUs "
-            f"and {resources.memory:g} GiB for a unit; the most that one has: {most['CPU']:g} "
-            f"cores, {most['GPU']:g} GPUs, {most['memory'] / 2**30:.1f} GiB"
+        lacking = (
+            f"no machine has {resources.cpus:g} cores, {resources.gpus:g} GPUs and "
+            f"{resources.memory:g} GiB for a unit"
         )
-    say(f"Ray: {len(nodes)} machines, {sum(node.get('CPU', 0) for node in nodes):g} cores")
+        if not grows:
+            raise StudyError(f"{lacking}, and no Ray cluster runs beside this machine")
+        say(f"   {lacking}: waiting until one joins the cluster")

@@ -69,7 +69,7 @@ def slurm_engine(
 def _executor(folder: StudyFolder, resources: Resources, cluster: str) -> Any:
     import submitit
 
-    made = submitit.AutoExecutor(folder=folder.path / "jobs" / "%j", cluster=cluster)
+    made = submitit.AutoExecutor(folder=folder.path / "jobs", cluster=cluster)
     asked: dict[str, Any] = {
         "name": "tlearn-study",
         "timeout_min": resources.minutes,
