@@ -140,9 +140,7 @@ def test_a_study_runs_chooses_and_reports(finished):
 def test_more_seeds_run_only_what_is_not_there(finished):
     small, folder, _ = finished
     before = {file: file.read_bytes() for file in (folder.path / "units").iterdir()}
-    more = Study(
-        **{f: getattr(small, f) for f in small.__dataclass_fields__} | {"seeds": (0, 1, 2)}
-    )
+    more = dataclasses.replace(small, seeds=(0, 1, 2))
     run_study(more, folder.path, say=lambda text: None)
     after = {file: file.read_bytes() for file in (folder.path / "units").iterdir()}
     assert {file: after[file] for file in before} == before
