@@ -26,7 +26,7 @@ def test_a_file_imports_what_lies_beside_it(tmp_path):
 
 
 def test_a_name_that_is_nothing_names_the_nearest_preset():
-    with pytest.raises(ValueError, match="closest: digits-rates"):
+    with pytest.raises(ValueError, match="digits-rates"):
         open_study("digits-rate")
 
 

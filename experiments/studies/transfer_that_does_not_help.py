@@ -1,0 +1,46 @@
+"""Does transfer always help? A pair where there is little reason that it should.
+
+Differs from the base (a ViT, `bases.vit_to`) in its target: strokes of MNIST are the source, grey
+photographs of CIFAR-10 (28 pixels, JPEG copies) the target. One arm starts from the source, the
+other draws the same network by the seed, each at its own best rate.
+
+Published: given enough updates, ImageNet's weights add nothing to COCO's detection, training only
+gets there later (He, Girshick and Dollár 2018; read in a transcription only); on Cars and
+Aircraft, training from scratch comes close to ImageNet's weights (Kornblith et al. 2019; figures
+not confirmed). Neither has a source as far from its target as this one.
+
+    TLEARN_DATA=DIR tlearn study experiments/studies/transfer_that_does_not_help.py --out DIR
+"""
+
+import bases
+
+from tlearn.runs.config import replace
+from tlearn.runs.study import Factor, Study
+
+TENTHS = "+".join(f"test[{k}%:{k + 1}%]" for k in range(0, 100, 10))
+"""Pictures lie sorted by class: a hundredth of the test part out of every tenth of it."""
+
+STUDY = Study(
+    name="transfer-that-does-not-help",
+    title="Does transfer always help? From strokes to photographs",
+    question="Is a body that knows handwritten digits worth anything for photographs?",
+    claim=(
+        "ImageNet's weights add nothing to COCO given enough updates (He, Girshick and Dollár "
+        "2018, by a transcription); no paper has this pair."
+    ),
+    base=replace(
+        bases.vit_to(f"tar:{bases.data('cifar10_jpeg')}"),
+        train_split="train",
+        validation="1%",
+        test_split=TENTHS,
+        length="150st",
+    ),
+    factors=(
+        Factor("start", {"transfer": {}, "from scratch": bases.SCRATCH}),
+        bases.rates(3e-4, 1e-3, 3e-3),
+    ),
+    reference="from scratch",
+    seeds=(0, 1, 2, 3, 4),
+    labels=(20, 100),
+    shown=100,
+)
