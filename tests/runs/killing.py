@@ -37,7 +37,17 @@ class Children:
     def __init__(self, folder: Path):
         self.folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tlearn.runs.training", "tlearn.cli.train"])
+        self._context.set_forkserver_preload(
+            [
+                "tlearn.runs.training",
+                "tlearn.cli.train",
+                "tlearn.cli.study",
+                "tlearn.runs.study_many",
+                "tlearn.runs.study_single",
+                "tlearn.studies.study_page",
+                "matplotlib.figure",
+            ]
+        )
         before = dict(os.environ)
         os.environ.update(
             JAX_COMPILATION_CACHE_DIR=str(folder / "compiled"),
@@ -53,9 +63,15 @@ class Children:
             os.environ.update(before)
 
     def start(self, args: Sequence[str], **limits: Any) -> Any:
-        """Starts a command line; its output goes to a file that `said` reads."""
+        """Starts a command line; its output goes to a file that `said` reads.
+
+        Limits: ``file_size`` in bytes; ``syncs``, the call of fsync at which the child is killed,
+        before what it has written is renamed or its folder kept; ``said`` and ``trained``, files
+        for its output and for a line for every run of a study that it trains.
+        """
         child = self._context.Process(
-            target=_child, args=(list(args), str(self.folder / "said.txt"), limits)
+            target=_child,
+            args=(list(args), str(limits.pop("said", self.folder / "said.txt")), limits),
         )
         child.start()
         return child
@@ -72,7 +88,7 @@ class Children:
         return (self.folder / "said.txt").read_text()
 
 
-def _child(args: list[str], said: str, limits: dict[str, int]) -> None:
+def _child(args: list[str], said: str, limits: dict[str, Any]) -> None:
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
@@ -81,12 +97,43 @@ def _child(args: list[str], said: str, limits: dict[str, int]) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
+    if "syncs" in limits:
+        _die_at_sync(limits["syncs"])
+    if "trained" in limits:
+        _log_training(limits["trained"])
     from tlearn.cli.main import main
 
     code = main(args)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _die_at_sync(count: int) -> None:
+    left, sync = [count], os.fsync
+
+    def fsync(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = fsync
+
+
+def _log_training(log: str) -> None:
+    from tlearn.runs import study_many
+
+    run = study_many.run_many
+
+    def run_many(configs: Any, *args: Any, **settings: Any) -> Any:
+        with open(log, "a") as stream:
+            for c in configs:
+                name = [c.train.seed, c.strategy.layer_decay, c.optimizer.rate, c.data.test_split]
+                stream.write(json.dumps(name) + "\n")
+        return run(configs, *args, **settings)
+
+    study_many.run_many = run_many
 
 
 def kill_when(child: Any, moment: Callable[[], bool], sign: int = signal.SIGKILL) -> bool:

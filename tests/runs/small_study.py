@@ -1,4 +1,4 @@
-"""A small study for tests: two optimizers, a rate to choose, six units of two runs."""
+"""A small study for tests: two arms, a rate to choose, four units of two runs, one program."""
 
 import json
 from pathlib import Path
@@ -10,24 +10,24 @@ from tlearn.runs.study import Factor, Study
 BASE = replace(
     RunConfig(data=DataConfig(data="digits", test_split="test", validation="20%")),
     settings=("stage_blocks=1,", "stage_widths=8,", "stem_width=8"),
-    length="4st",
+    length="6st",
     batch_size=16,
-    optimizer="sgd",
 )
 
 
 def small(**changes: Any) -> Study:
-    """Eight pilots, four reported runs."""
+    """Four pilots, four reported runs."""
     given: dict[str, Any] = {
         "name": "small",
         "title": "A small study",
         "base": BASE,
         "factors": (
-            Factor("optimizer", {"sgd": {"optimizer": "sgd"}, "adamw": {"optimizer": "adamw"}}),
-            Factor.over("rate", (0.01, 0.1), role="nuisance"),
+            Factor("rates", {"equal": {"layer_decay": 1.0}, "decayed": {"layer_decay": 0.5}}),
+            Factor.over("rate", (0.1, 0.5), role="nuisance"),
         ),
         "seeds": (0, 1),
-        "labels": (3,),
+        "pilot_seeds": (100,),
+        "labels": (5,),
         "points": 2,
         "unit_runs": 2,
     }

@@ -1,0 +1,106 @@
+"""A study that is killed, or that two processes run at once, ends with the same figures."""
+
+import collections
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from killing import Children, kill_when
+from small_study import as_file, kept
+
+RUNS = 8
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory) -> Children:
+    return Children(tmp_path_factory.mktemp("killed-studies"))
+
+
+@pytest.fixture(scope="module")
+def study(children) -> Path:
+    return as_file(children.folder / "small.py")
+
+
+@pytest.fixture(scope="module")
+def whole(children, study) -> dict:
+    """The study that nobody has cut."""
+    out = children.folder / "whole"
+    assert children.run(["study", str(study), "--out", str(out)]) == 0, children.said()
+    found = kept(out)
+    assert len(found["records"]) == RUNS
+    assert {record["state"] for record in found["records"].values()} == {"finished"}
+    assert len(found["right"]) == len(found["csv"]) - 4 == 4
+    assert len({row["validation/loss"] for row in found["csv"]}) == RUNS, "figures tell runs apart"
+    return found
+
+
+def training(out: Path) -> bool:
+    """Whether somebody is training a unit."""
+    return any(lock.parent.name != "planning" for lock in out.glob("claims/*/lock"))
+
+
+def kill_often(children: Children, study: Path, out: Path, kinds: list, seed: int) -> list[str]:
+    """Runs a study that is killed at random moments of some kinds, and then lets it end."""
+    rng = random.Random(seed)
+    command = ["study", str(study), "--out", str(out)]
+    killed = []
+    for kind in kinds:
+        if kind == "sync":
+            child = children.start(command, syncs=rng.randrange(1, 9))
+            child.join(120)
+        else:
+            child, since, pause = children.start(command), [], rng.uniform(0.0, 0.8)
+
+            def moment(kind=kind, since=since, pause=pause) -> bool:
+                come = {
+                    "start": lambda: True,
+                    "train": lambda: training(out),
+                    "report": lambda: (out / "report").exists(),
+                }[kind]
+                if since or come():
+                    since.append(time.monotonic())
+                return bool(since) and since[-1] - since[0] >= pause * (kind != "report")
+
+            kill_when(child, moment)
+        if child.exitcode == 0:
+            break
+        assert child.exitcode == -signal.SIGKILL, children.said()
+        killed.append(kind)
+    assert children.run(command) == 0, children.said()
+    return killed
+
+
+def test_killed_while_it_plans_trains_and_commits(children, study, whole):
+    out = children.folder / "killed"
+    assert kill_often(children, study, out, ["sync", "train"], seed=1) == ["sync", "train"]
+    assert kept(out) == whole
+
+
+@pytest.mark.slow
+def test_killed_ten_times(children, study, whole):
+    kinds = ["start", "sync", "train", "sync", "train", "sync", "train", "sync", "sync", "report"]
+    began = time.monotonic()
+    out = children.folder / "often"
+    killed = kill_often(children, study, out, kinds, seed=10)
+    print(f"{len(killed)} kills ({killed}) in {time.monotonic() - began:.0f} s")
+    assert killed == kinds
+    assert kept(out) == whole
+
+
+def test_two_processes_train_no_run_twice_and_lose_none(children, study, whole):
+    out, log = children.folder / "both", children.folder / "trained.jsonl"
+    command = ["study", str(study), "--out", str(out)]
+    both = [
+        children.start(command, trained=str(log), said=str(children.folder / f"said-{i}.txt"))
+        for i in range(2)
+    ]
+    for child in both:
+        child.join(240)
+    said = [(children.folder / f"said-{i}.txt").read_text() for i in range(2)]
+    assert [child.exitcode for child in both] == [0, 0], said
+    counts = collections.Counter(log.read_text().splitlines())
+    assert len(counts) == RUNS
+    assert set(counts.values()) == {1}
+    assert kept(out) == whole
