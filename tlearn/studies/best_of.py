@@ -42,7 +42,7 @@ def best_of(
 
     Far out the curve is no more than a hint: it lies low (Tang et al. 2020), though nearer the
     truth than the unbiased estimate (Dodge et al. 2021), and its band is too narrow. In simulation
-    with 20 runs the 95 % band covers 92 % at n = 1, 87 % at 5, 81 % at 10 and 73 % at 20. So it
+    with 20 runs the 95 % band covers 92 % at n = 1, 87 % at 5, 81 % at 10 and 74 % at 20. So it
     ends at half the runs if nothing else is said.
 
     Args:
