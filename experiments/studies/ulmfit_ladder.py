@@ -45,7 +45,7 @@ STUDY = Study(
         rate=1e-2,
         schedule="constant",
         clip=1.0,
-        length="100st",
+        length="80st",
         batch_size=16,
     ),
     factors=(
@@ -65,6 +65,7 @@ STUDY = Study(
         bases.rates(3e-3, 1e-2),
     ),
     seeds=(0, 1, 2, 3, 4),
+    pilot_seeds=(100,),
     labels=(50,),
     points=2,
 )
