@@ -29,11 +29,13 @@ import side_by_side
 
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, replace
 from tlearn.runs.study_group import Group, gather
-from tlearn.runs.study_many import Looks, run_many
+from tlearn.runs.study_many import Looks, run_group, run_many
 from tlearn.studies.block import Compiler, train_block
 
 RATES, STRENGTHS, SEEDS = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), (0.0, 0.01, 0.1, 1.0), range(8)
 STEPS, BATCH = 60, 32
+SAMPLE = 4
+"""Runs that slow ways are timed on."""
 
 
 def timed(run: Callable[[], Any], repeats: int = 3) -> float:
@@ -97,25 +99,27 @@ def top(data: Path, repeats: int) -> dict[str, Any]:
         replace(base, rate=rate, pull_strength=strength, seed=seed)
         for rate, strength, seed in itertools.product(RATES, STRENGTHS, SEEDS)
     ]
+    looks = Looks(metric="accuracy", points=1)
     compiler = Compiler()
     began = time.perf_counter()
-    many = run_many(configs, Looks(metric="accuracy", points=1), compiler=compiler, how="vmap")
+    many = run_many(configs, looks, compiler=compiler, how="vmap")
     whole = time.perf_counter() - began
+    group, twin = gather(configs), Compiler()
     worst, unlike = 0.0, 0
-    began = time.perf_counter()
-    twin = Compiler()
-    for config, found in zip(configs, many, strict=True):
-        alone = run_many([config], Looks(metric="accuracy", points=1), compiler=twin, how="map")[0]
+    for run, found in enumerate(many):
+        (alone,) = run_group(group, looks, [run], compiler=twin, how="map")
         worst = max(worst, abs(alone.metrics["loss"] / found.metrics["loss"] - 1))
         unlike += int(np.sum(np.asarray(alone.right) != np.asarray(found.right)))
-    singly = time.perf_counter() - began
-    group = gather(configs)
+    began = time.perf_counter()
+    for config in configs[:SAMPLE]:
+        run_many([config], looks, how="map")
+    singly = (time.perf_counter() - began) / SAMPLE * len(configs)
     return {
         "runs": len(configs),
         "trained parameters": group.plans[0][0].totals()["trained"],
         "programs compiled": dict(compiler.compilations),
         "whole study, one program, s": whole,
-        "each run by itself (read, compiled, trained), s": singly,
+        "each run by itself (read, compiled, trained), s, from a few": singly,
         "largest relative difference of the loss to the single twin": worst,
         "test examples told otherwise, of all runs": unlike,
         "training only, s": ways(group, repeats),
@@ -124,7 +128,7 @@ def top(data: Path, repeats: int) -> dict[str, Any]:
     }
 
 
-def torch_loop(group: Group, runs: int, sample: int = 16) -> float:
+def torch_loop(group: Group, runs: int) -> float:
     """Seconds of as many runs in torch: a block of the same shapes and a head, AdamW, a pull."""
     import torch  # noqa: TID251 - the peer
     from torch import nn  # noqa: TID251 - the peer
@@ -155,7 +159,7 @@ def torch_loop(group: Group, runs: int, sample: int = 16) -> float:
                 for p, s in zip(block.parameters(), start, strict=True):
                     p.sub_(1e-3 * 0.1 * (p - s))
 
-    return timed(lambda: [one(run) for run in range(sample)], 3) * runs / sample
+    return timed(lambda: [one(run) for run in range(SAMPLE)], 3) * runs / SAMPLE
 
 
 def sklearn_loop(group: Group) -> float:

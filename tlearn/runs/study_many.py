@@ -94,20 +94,44 @@ def run_many(
     Raises:
         ValueError: If anything does not fit; nothing was trained yet.
     """
-    group = gather(configs, say)
+    return run_group(gather(configs, say), looks, how=how, mesh=mesh, compiler=compiler, say=say)
+
+
+def run_group(
+    group: Group,
+    looks: Looks,
+    runs: Sequence[int] | None = None,
+    *,
+    how: str = "auto",
+    mesh: Any = None,
+    compiler: Compiler | None = None,
+    say: Say = lambda text: None,
+) -> list[Outcome]:
+    """The same for runs that were made ready before, or for some of them.
+
+    Args:
+        group: The runs.
+        looks: What is looked at.
+        runs: Which of them; all if None.
+        how: As in `run_many`.
+        mesh: As in `run_many`.
+        compiler: As in `run_many`.
+        say: As in `run_many`.
+    """
+    chosen = list(range(len(group.configs)) if runs is None else runs)
     compiler = compiler or Compiler()
     means = chosen_how(how, group)
     devices = 1 if mesh is None else mesh.shape[AXIS]
     room = _room(group, looks.points)
-    size = _block_size(group, compiler, room, means, mesh)
+    size = _block_size(group, chosen, compiler, room, means, mesh)
     outcomes: list[Outcome] = []
-    for first in range(0, len(configs), size):
-        runs = range(first, min(first + size, len(configs)))
+    for first in range(0, len(chosen), size):
+        some = chosen[first : first + size]
         # Whole devices, and blocks of one size: the last run is repeated, and dropped again.
-        whole = size if len(configs) > size else -(-len(runs) // devices) * devices
-        if len(configs) > size:
-            say(f"runs {first + 1} to {runs[-1] + 1} of {len(configs)}")
-        outcomes += _run_block(group, list(runs), whole, looks, room, means, mesh, compiler)
+        whole = size if len(chosen) > size else -(-len(some) // devices) * devices
+        if len(chosen) > size:
+            say(f"runs {first + 1} to {first + len(some)} of {len(chosen)}")
+        outcomes += _run_block(group, some, whole, looks, room, means, mesh, compiler)
     return outcomes
 
 
@@ -129,16 +153,18 @@ def _moving(group: Group) -> frozenset[str]:
     return frozenset(group.begun[0].params) if paths is None else paths
 
 
-def _block_size(group: Group, compiler: Compiler, room: int, how: How, mesh: Any) -> int:
+def _block_size(
+    group: Group, runs: Sequence[int], compiler: Compiler, room: int, how: How, mesh: Any
+) -> int:
     """How many runs fit into memory at once, by what the compiled program needs."""
     devices = 1 if mesh is None else mesh.shape[AXIS]
     state, limit = group.block([0]).states, memory_limit()
     # What a run holds whatever the program does: its state comes in, and goes out.
     own = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    size = max(devices, min(len(group.configs), limit // max(own, 1) * devices))
+    size = max(devices, min(len(runs), limit // max(own, 1) * devices))
     while size > devices and (how == "vmap" or mesh is not None):
         whole = -(-size // devices) * devices
-        block = group.block(range(size), repeat=whole - size)
+        block = group.block(runs[:size], repeat=whole - size)
         batches = group.batches(0, 1, room)
         made = compile_train(
             compiler, group.steps[0], block, group.source, batches, how=how, mesh=mesh
