@@ -237,12 +237,14 @@ class Study:
         if twice:
             problems.append(f"several arms are called {', '.join(twice)}: name levels apart")
         if self.reference and self.reference not in names:
-            close = nearest(self.reference, names)
-            problems.append(f"the reference {self.reference!r} is no arm; closest: {close}")
+            close = nearest(self.reference, names) or names
+            problems.append(
+                f"the reference {self.reference!r} is no arm; closest: {', '.join(close)}"
+            )
         for factor in self.factors:
             for arm in factor.only:
                 if arm not in names:
-                    close = nearest(arm, names)
+                    close = ", ".join(nearest(arm, names) or names)
                     problems.append(
                         f"factor {factor.name!r} is for {arm!r}, no arm; closest: {close}"
                     )

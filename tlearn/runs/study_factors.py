@@ -82,9 +82,9 @@ def factor_problems(factors: Sequence[Factor]) -> list[str]:
             if field in _OWN:
                 problems.append(f"factor {factor.name!r} sets {field}, which {_OWN[field]} decides")
             elif field not in known:
+                close = ", ".join(nearest(field, known)) or "none (tlearn finetune --help)"
                 problems.append(
-                    f"factor {factor.name!r} sets {field!r}, which no config has; closest: "
-                    f"{nearest(field, known)}"
+                    f"factor {factor.name!r} sets {field!r}, which no config has; closest: {close}"
                 )
     for one, other in itertools.combinations(factors, 2):
         shared = sorted(one.fields & other.fields)

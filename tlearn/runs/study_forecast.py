@@ -13,6 +13,7 @@ from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_group import gather
 from tlearn.runs.study_keys import groups, run_key, shares
 from tlearn.runs.study_many import chosen_how
+from tlearn.runs.study_metric import check_metric
 from tlearn.studies.block import memory_limit
 
 COMPILE_S = 8.0
@@ -147,16 +148,21 @@ def forecast(study: Study, out: str | Path | None = None) -> Forecast:
 
 
 def _program(study: Study, cells: list[Cell]) -> Program:
-    # One run of each arm: the others differ in seeds and numbers.
-    by_arm = {cell.arm.name: cell for cell in reversed(cells)}
+    # One run of each arm, of the most data: the others differ in seeds, numbers and subsets.
+    by_arm: dict[str, Cell] = {}
+    for cell in cells:
+        most = by_arm.setdefault(cell.arm.name, cell)
+        if cell.labels > most.labels:
+            by_arm[cell.arm.name] = cell
     try:
         group = gather([cell.config for cell in by_arm.values()])
+        check_metric(group, study.metric)
     except ValueError as error:
         raise ValueError(f"the runs of {', '.join(by_arm)} cannot be begun: {error}") from error
     block = group.block([0])
     own = sum(leaf.nbytes for leaf in jax.tree.leaves(block.states))
     return Program(
-        arms=tuple(reversed(by_arm)),
+        arms=tuple(by_arm),
         runs=len(cells),
         how=chosen_how(study.how, group),
         steps=group.timeline.steps,

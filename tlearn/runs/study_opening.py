@@ -19,9 +19,10 @@ def open_study(spec: str) -> Study:
     if spec in PRESETS:
         return PRESETS[spec]()
     if not spec.endswith(".py") or not Path(spec).is_file():
+        close = nearest(spec, PRESETS)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"{spec!r} is neither a preset ({', '.join(PRESETS)}; closest: "
-            f"{nearest(spec, PRESETS)}) nor a Python file"
+            f"{spec!r} is neither a preset ({', '.join(PRESETS)}) nor a Python file{hint}"
         )
     found = _run(Path(spec)).get("STUDY")
     if not isinstance(found, Study):

@@ -244,21 +244,28 @@ def _record(run: Mapping[str, Any], study: Study, found: Any, error: str, retrie
     }
     if found is None:
         return Record(state="failed", error=error, **own)
+    broken = found.error
+    if not broken and not (_finite(found.metrics) and _finite(found.validation)):
+        broken = "its figures at the end are not finite"
     return Record(
         **own,
-        state="failed" if found.error else "finished",
-        error=found.error,
-        metrics=found.metrics,
-        validation=found.validation,
+        state="failed" if broken else "finished",
+        error=broken,
+        metrics={} if broken else found.metrics,
+        validation={} if broken else found.validation,
         at=found.at,
         curve=found.curve if all(np.isfinite(found.curve)) else (),
         distance={k: v for k, v in found.distance.items() if np.isfinite(v)},
         cka=found.cka,
-        remembered=found.remembered,
+        remembered=found.remembered if _finite(found.remembered) else {},
         pull=found.pull if found.pull is None or np.isfinite(found.pull) else None,
         cost=found.cost,
         plan=found.plan,
     )
+
+
+def _finite(figures: Mapping[str, float]) -> bool:
+    return all(np.isfinite(value) for value in figures.values())
 
 
 def _shared(config: Any) -> bool:

@@ -14,6 +14,7 @@ from tlearn.params import layer_of
 from tlearn.runs.build import load_source
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.study_many import Looks, Outcome
+from tlearn.runs.study_metric import refuse_unknown
 from tlearn.runs.study_plans import layer_lines
 from tlearn.runs.summary import RESULTS
 from tlearn.runs.training import StoppedError, start
@@ -53,6 +54,8 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         raise InterruptedError("stopped by a signal; the same command goes on with the study")
     wall = time.perf_counter() - began
     events = read_metrics(place / "metrics.jsonl", "validation")
+    if events:
+        refuse_unknown(looks.metric, events[-1].keys() - {"event", "step", "update", "epoch"})
     stages = json.loads((place / "plan.json").read_text())
     right = None
     if result is not None and result.test is not None:
