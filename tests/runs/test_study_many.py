@@ -10,6 +10,7 @@ from tlearn.runs.study_keys import groups, program_key, shares
 from tlearn.runs.study_many import Looks, run_many
 from tlearn.runs.study_single import run_single
 from tlearn.studies.block import Compiler
+from tlearn.train.mesh import make_mesh
 
 LOOKS = Looks(metric="accuracy", points=2, measures=("distance", "cka"))
 BASE = {"test_split": "test", "length": "6st", "per_class": 4, "batch_size": 10}
@@ -91,6 +92,17 @@ def test_blocks_that_do_not_fit_are_cut_and_give_the_same(digits_run, monkeypatc
     cut = run_many(asked, LOOKS, compiler=compiler)
     assert [c.metrics for c in cut] == [w.metrics for w in whole]
     assert compiler.compilations["train"] == 1
+
+
+@pytest.mark.parametrize("how", ["map", "vmap"])
+def test_runs_spread_over_devices_are_the_same_runs(digits_run, how):
+    asked = [config(digits_run, **BASE, seed=seed % 2, rate=0.1 + 0.1 * seed) for seed in range(3)]
+    here = run_many(asked, LOOKS, how=how)
+    spread = run_many(asked, LOOKS, how=how, mesh=make_mesh(2))
+    for one, other in zip(here, spread, strict=True):
+        assert other.metrics["loss"] == pytest.approx(one.metrics["loss"], rel=1e-5)
+        assert other.distance == pytest.approx(one.distance, rel=1e-4)
+        np.testing.assert_array_equal(other.right, one.right)
 
 
 def test_what_shares_a_program(digits_run):
