@@ -116,13 +116,13 @@ def page(content: Mapping[str, Any]) -> str:
         "",
         f"{content['date']}; `{content['command']}`; tlearn {content['versions']['tlearn']}, jax "
         f"{content['versions']['jax']}, {content['versions']['devices']['platform']}; seeds "
-        f"{', '.join(map(str, asked['seeds']))}, pilot {asked['pilot_seed']}.",
+        f"{', '.join(map(str, asked['seeds']))}.",
         "",
-        f"At most {asked['examples']} training and {asked['examples']} test examples a target; "
+        f"At most {asked['examples']} training, {asked['test_examples']} test examples a target; "
         f"{asked['updates']} updates of AdamW on all parameters, batches of "
         f"{asked['batch']['pictures']} pictures or {asked['batch']['texts']} texts; the rate is "
-        "one of two, chosen on a fifth of the training examples with the pilot seed. The scores "
-        "see the training examples only.",
+        "one of two, the better on a fifth of the training examples that is not trained on. The "
+        "scores see the training examples only.",
     ]
     for takes, found in content["measured"].items():
         lines += ["", f"## {takes.capitalize()}", "", *_accuracies(found), ""]
