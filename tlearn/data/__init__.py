@@ -47,6 +47,7 @@ from tlearn.data.prefetch import Prefetch as Prefetch
 from tlearn.data.prefetch import prefetch as prefetch
 from tlearn.data.randaugment import RandAugment as RandAugment
 from tlearn.data.rate import Rate as Rate
+from tlearn.data.reading_once import reading_once as reading_once
 from tlearn.data.remap import vocabulary_in as vocabulary_in
 from tlearn.data.span_batches import SpanBatches as SpanBatches
 from tlearn.data.splits import parse_split as parse_split

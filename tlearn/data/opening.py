@@ -14,6 +14,7 @@ from tlearn.data.folder import folder_splits
 from tlearn.data.idx import idx_splits
 from tlearn.data.paths_table import csv_splits
 from tlearn.data.planned import is_planned, refuse_planned
+from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
 from tlearn.data.tfds_dataset import tfds_splits
 
@@ -60,7 +61,13 @@ def open_dataset(spec: str | Path, split: str | None = None, **options: Any) -> 
         >>> open_dataset("digits", "train[:10%]")
         <View digits/train[:10%]: 130 examples, 10 classes>
     """
-    return select_split(open_splits(spec, split, **options), split, what=str(spec))
+    key = ("pictures", str(spec), repr(sorted(options.items())))
+
+    def read() -> Examples:
+        splits = splits_once(key, open_splits(spec, split, **options))
+        return select_split(splits, split, what=str(spec))
+
+    return read_once((*key, split), read)
 
 
 def open_splits(

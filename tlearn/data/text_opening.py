@@ -11,6 +11,7 @@ from tlearn.data.embedded_task import embedded_splits
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.glue import GlueTask, glue_task, need_glue_task
 from tlearn.data.planned import is_planned, refuse_planned
+from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
 from tlearn.data.text_columns import Columns
 from tlearn.data.text_dataset import joined_texts
@@ -75,7 +76,13 @@ def open_texts(
         DataError: If the name or split is unknown (with the nearest ones), or whatever is wrong
             with the dataset itself.
     """
-    return select_split(text_splits(spec, split, options), split, what=str(spec), join=joined_texts)
+    key = ("texts", str(spec), repr(options))
+
+    def read() -> Examples:
+        splits = splits_once(key, text_splits(spec, split, options))
+        return select_split(splits, split, what=str(spec), join=joined_texts)
+
+    return read_once((*key, split), read)
 
 
 def text_splits(

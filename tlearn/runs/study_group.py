@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn import heads
+from tlearn.data import reading_once
 from tlearn.model import Model
 from tlearn.params import FlatParams, layer_of
 from tlearn.runs.anchor import source_weights
@@ -256,6 +257,11 @@ def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda tex
     Raises:
         ValueError: If anything does not fit, or the runs are not of one length.
     """
+    with reading_once():
+        return _gather(configs, say)
+
+
+def _gather(configs: Sequence[RunConfig], say: Callable[[str], None]) -> Group:
     first = configs[0]
     source = load_source(first)
     lines: dict[str, Line] = {}
