@@ -1,13 +1,18 @@
 """What a study will take, before it is run: runs, programs, FLOPs, bytes, time on this device."""
 
 import dataclasses
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from tlearn.model import shapes
+from tlearn.runs.build import build
 from tlearn.runs.costs import USED
+from tlearn.runs.explain import step_flops
 from tlearn.runs.study import Cell, Study
 from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_group import gather
@@ -16,6 +21,7 @@ from tlearn.runs.study_many import chosen_how
 from tlearn.runs.study_metric import check_metric
 from tlearn.studies.block import memory_limit
 
+ONE_BY_ONE = "one by one"
 COMPILE_S = 8.0
 """Seconds that a program takes to be read, traced and compiled on a small machine."""
 
@@ -27,7 +33,7 @@ class Program:
     Attributes:
         arms: The arms they are of.
         runs: How many.
-        how: How the device will go through them.
+        how: How the device will go through them; ``one by one`` where they share none.
         steps: Of a run.
         step_flops: Of one run's step; None where that cannot be counted.
         bytes: What their states take side by side; 0 where they run one by one.
@@ -59,7 +65,6 @@ class Forecast:
         done: Runs that are there already.
         programs: What is compiled, pilots apart.
         speed: FLOPs a second that a matrix product reaches here.
-        uncounted: Runs that go one by one, whose cost `tlearn explain` tells.
     """
 
     arms: int
@@ -68,19 +73,22 @@ class Forecast:
     done: int
     programs: tuple[Program, ...]
     speed: float
-    uncounted: int
 
     @property
     def seconds(self) -> float:
         """A rough guess of the wall time: FLOPs at the usual share of the speed, and compiling."""
         flops = sum(program.flops for program in self.programs)
-        return flops / (self.speed * USED) + COMPILE_S * len(self.programs)
+        return flops / (self.speed * USED) + COMPILE_S * self._compiled
+
+    @property
+    def _compiled(self) -> int:
+        return sum(p.runs if p.how == ONE_BY_ONE else 1 for p in self.programs)
 
     def __str__(self) -> str:
         lines = [
             f"{self.arms} arms; {self.pilots} pilot runs and {self.reported} reported runs, "
             f"{self.done} of them there already",
-            f"{len(self.programs)} programs to train, and as many to judge:",
+            f"{self._compiled} programs to train, and as many to judge:",
         ]
         for program in self.programs:
             arms = ", ".join(program.arms[:4]) + (", ..." if len(program.arms) > 4 else "")
@@ -89,11 +97,9 @@ class Forecast:
             if program.shared_bytes:
                 size += f", {program.shared_bytes / 2**20:.0f} MiB frozen and shared"
             lines.append(
-                f"  {program.runs} runs × {program.steps} steps by {program.how}: {flops}, {size} "
+                f"  {program.runs} runs × {program.steps} steps, {program.how}: {flops}, {size} "
                 f"({arms})"
             )
-        if self.uncounted:
-            lines.append(f"  {self.uncounted} runs share no program and go one by one")
         room = memory_limit() / 2**20
         lines.append(
             f"about {_duration(self.seconds)} on this device ({jax.default_backend()}, "
@@ -124,17 +130,19 @@ def forecast(study: Study, out: str | Path | None = None) -> Forecast:
         there = set(StudyFolder.open(out).records())
     pilots = list(study.pilots())
     reported = list(study.reported({arm.name: study.trials(arm.name)[0] for arm in study.arms}))
-    programs, alone = [], 0
+    programs: list[Program] = []
     for cells in (pilots, reported):
         keyed: dict[str, Cell] = {}
+        singles: list[Cell] = []
         for cell in cells:
             keyed.setdefault(run_key(study, cell), cell)
         for keys in groups(list(keyed.items()), study.how):
             some = [keyed[key] for key in keys]
             if study.how == "single" or not shares(some[0].config):
-                alone += len(some)
-                continue
-            programs.append(_program(study, some))
+                singles.append(some[0])
+            else:
+                programs.append(_program(study, some))
+        programs += _one_by_one(singles)
     keys = {run_key(study, cell) for cell in (*pilots, *reported)}
     return Forecast(
         arms=len(study.arms),
@@ -143,7 +151,6 @@ def forecast(study: Study, out: str | Path | None = None) -> Forecast:
         done=len(keys & there),
         programs=tuple(programs),
         speed=_speed(),
-        uncounted=alone,
     )
 
 
@@ -170,6 +177,35 @@ def _program(study: Study, cells: list[Cell]) -> Program:
         bytes=own * min(len(cells), study.unit_runs),
         shared_bytes=sum(leaf.nbytes for leaf in block.shared.values()),
     )
+
+
+def _one_by_one(cells: Sequence[Cell]) -> list[Program]:
+    """Runs that share no program, arm by arm: each compiles its own."""
+    by_arm: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_arm.setdefault(cell.arm.name, []).append(cell)
+    found = []
+    for arm, some in by_arm.items():
+        try:
+            built = build(some[0].config, draw=False)
+        except ValueError as error:
+            raise ValueError(f"the runs of {arm} cannot be begun: {error}") from error
+        recipe = built.program.recipe
+        flops = step_flops(built, built.plans[-1], recipe, built.source)
+        params, _ = shapes(built.model, *built.inputs)
+        kept = built.plans[-1].totals(recipe.optimizer.slots)["optimizer_bytes"]
+        found.append(
+            Program(
+                arms=(arm,),
+                runs=len(some),
+                how=ONE_BY_ONE,
+                steps=built.program.timeline.steps,
+                step_flops=flops if math.isfinite(flops) else None,
+                bytes=kept + sum(value.size * value.dtype.itemsize for value in params.values()),
+                shared_bytes=0,
+            )
+        )
+    return found
 
 
 def _speed(size: int = 1024, times: int = 4) -> float:
