@@ -1,11 +1,16 @@
 """A small study for tests: two arms, a rate to choose, four units of two runs, one program."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.study import Factor, Study
+from tlearn.runs.study_many import Outcome
+from tlearn.studies.contents import Cost
 
 BASE = replace(
     RunConfig(data=DataConfig(data="digits", test_split="test", validation="20%")),
@@ -48,15 +53,38 @@ def as_file(place: Path, **changes: str) -> Path:
     return place
 
 
+def pretend(configs: Any, looks: Any, **settings: Any) -> list[Outcome]:
+    """Outcomes that cost nothing, made of the config: for tests of what is kept, not trained."""
+    made = []
+    for config in configs:
+        at = config.train.seed / 100 + config.strategy.layer_decay / 10 + config.optimizer.rate / 50
+        figures = {"accuracy": at, "loss": 1 - at}
+        reported = bool(config.data.test_split)
+        made.append(
+            Outcome(
+                error="",
+                metrics=figures if reported else {},
+                validation=figures,
+                at=(3, 6),
+                curve=(at / 2, at),
+                distance={},
+                cka={},
+                remembered={},
+                pull=None,
+                cost=Cost(trained=2, step_flops=1e6, wall_s=0.1, optimizer_bytes=8),
+                plan="trains 2 of 2 (100%)",
+                layers=("head: trains 2 of 2 parameters, mode train",),
+                right=np.arange(20) < 20 * at if reported else None,
+            )
+        )
+    return made
+
+
 def kept(out: Path) -> dict[str, Any]:
     """What has to be the same whoever ran a study and however often: records without wall times.
 
     Records by key, per-example predictions by key, choices, the report's table and ``results.csv``.
     """
-    import csv
-
-    import numpy as np
-
     records, right = {}, {}
     for file in sorted((out / "units").glob("*.json")):
         if file.name.endswith(".unit.json"):

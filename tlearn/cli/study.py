@@ -80,7 +80,15 @@ def study(args: Sequence[str]) -> int:
     from tlearn.studies.study_page import main_report, write_study
 
     results = collect(found, folder, shlex.join(["tlearn", "study", *args]))
-    page = write_study(folder.path / "report", results)
+    try:
+        # Processes that end the same study at once write its report one after the other.
+        with folder.alone("reporting", patience=600.0):
+            page = write_study(folder.path / "report", results)
+    except OSError as error:
+        raise RuntimeError(
+            f"the runs are kept in {folder.path}, and their report cannot be written: {error}. "
+            "Make room, and give the same command with --report"
+        ) from error
     Console().print(console_table(main_report(results)))
     say(f"report: {page}")
     return 0
