@@ -17,6 +17,7 @@ from tlearn.runs.study import Cell, Study
 from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_group import gather
 from tlearn.runs.study_keys import groups, run_key, shares
+from tlearn.runs.study_looks import Memory
 from tlearn.runs.study_many import chosen_how
 from tlearn.runs.study_metric import check_metric
 from tlearn.studies.block import memory_limit
@@ -163,6 +164,8 @@ def _program(study: Study, cells: list[Cell]) -> Program:
             by_arm[cell.arm.name] = cell
     try:
         group = gather([cell.config for cell in by_arm.values()])
+        if study.remember:
+            Memory(group, study.remember, study.metric)
         check_metric(group, study.metric)
     except ValueError as error:
         raise ValueError(f"the runs of {', '.join(by_arm)} cannot be begun: {error}") from error

@@ -63,51 +63,66 @@ def similarity(group: Group, block: Block) -> list[dict[str, float]]:
     return made
 
 
-def remembered(group: Group, block: Block, spec: str, metric: str) -> list[dict[str, float]]:
-    """The metric of the source's head on the source's own task, before and after, by run.
+class Memory:
+    """The source's head on the source's own task: what is measured before and after."""
 
-    Args:
-        group: The runs.
-        block: Trained.
-        spec: The dataset, with ``@SPLIT`` where it has several.
-        metric: ``accuracy`` or ``loss``.
+    def __init__(self, group: Group, spec: str, metric: str):
+        """Opens the data, before anything is trained.
 
-    Raises:
-        HubError: If the source carries no head.
-        DataError: If its labels are not those of the data.
-    """
-    loaded = load(group.configs[0].source)
-    model, reader = Model(group.whole.body, loaded.model.head), loaded.reader()
-    data, _, split = spec.partition("@")
-    dataset = reader.matched(reader.open(Selection(data, split)))
-    batches = reader.batches(dataset, PROBES)
-    head = {p: jnp.asarray(v) for p, v in loaded.params.items() if p.startswith("head/")}
+        Args:
+            group: The runs.
+            spec: The dataset, with ``@SPLIT`` where it has several; of its labels those are kept
+                that the source tells apart.
+            metric: ``accuracy`` or ``loss``.
 
-    @jax.jit
-    def sums(params: Any, statistics: Any, given: Any, label: Any, mask: Any) -> Any:
-        logits: Any = model.apply(variables(params, statistics), *given, train=False)
+        Raises:
+            ValueError: If another metric is asked for.
+            HubError: If the source carries no head.
+            DataError: If its labels are not those of the data.
+        """
+        if metric not in ("accuracy", "loss"):
+            raise ValueError(f"remember measures accuracy or loss, not {metric}")
+        loaded = load(group.configs[0].source)
+        reader = loaded.reader()
+        data, _, split = spec.partition("@")
+        dataset = reader.open(Selection(data, split))
+        names = loaded.source.label_names or ()
+        known = tuple(name for name in dataset.label_names if name in names)
+        if known and len(known) < len(dataset.label_names):
+            dataset = reader.open(Selection(data, split, classes=known))
+        self._dataset = reader.matched(dataset)
+        self._batches = reader.batches(self._dataset, PROBES)
+        self._group, self._metric = group, metric
+        self._model = Model(group.whole.body, loaded.model.head)
+        self._head = {p: jnp.asarray(v) for p, v in loaded.params.items() if p.startswith("head/")}
+        self._sums = jax.jit(self._count)
+
+    def __call__(self, block: Block) -> list[dict[str, float]]:
+        """The metric before and after, by run."""
+        before = self._judge(*_source_weights(self._group))
+        return [
+            {"before": before, "after": self._judge(*whole_weights(self._group, block, run))}
+            for run in range(block.runs)
+        ]
+
+    def _count(self, params: Any, statistics: Any, given: Any, label: Any, mask: Any) -> Any:
+        logits: Any = self._model.apply(variables(params, statistics), *given, train=False)
         logs = jax.nn.log_softmax(logits)
         loss = -jnp.take_along_axis(logs, label[:, None], axis=1)[:, 0]
         right = logits.argmax(-1) == label
         return {"loss": (loss * mask).sum(), "accuracy": (right * mask).sum()}
 
-    def judge(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> float:
+    def _judge(self, params: Mapping[str, Any], statistics: Mapping[str, Any]) -> float:
         total = 0.0
         body = {p: v for p, v in params.items() if p.startswith("body/")}
-        for i in range(batches.steps_per_epoch):
-            batch = batches.at(i)
-            given = [batch[name] for name in model.body.inputs]
-            found = sums({**body, **head}, statistics, given, batch["label"], batch["mask"])
-            total += float(found[metric])
-        return total / len(dataset)
-
-    if metric not in ("accuracy", "loss"):
-        raise ValueError(f"remember measures accuracy or loss, not {metric}")
-    before = judge(*_source_weights(group))
-    made = []
-    for run in range(block.runs):
-        made.append({"before": before, "after": judge(*whole_weights(group, block, run))})
-    return made
+        # A target head that normalises has statistics too, which are no part of this model.
+        own = {p: v for p, v in statistics.items() if p.startswith("body/")}
+        for i in range(self._batches.steps_per_epoch):
+            batch = self._batches.at(i)
+            given = [batch[name] for name in self._model.body.inputs]
+            found = self._sums({**body, **self._head}, own, given, batch["label"], batch["mask"])
+            total += float(found[self._metric])
+        return total / len(self._dataset)
 
 
 def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any], dict[str, Any]]:

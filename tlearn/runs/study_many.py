@@ -13,7 +13,7 @@ from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
 from tlearn.runs.study_group import Group, gather
-from tlearn.runs.study_looks import distances, remembered, similarity
+from tlearn.runs.study_looks import Memory, distances, similarity
 from tlearn.runs.study_plans import layer_lines
 from tlearn.studies.block import (
     Block,
@@ -119,6 +119,7 @@ def run_group(
         say: As in `run_many`.
     """
     chosen = list(range(len(group.configs)) if runs is None else runs)
+    memory = Memory(group, looks.remember, looks.metric) if looks.remember else None
     compiler = compiler or Compiler()
     means = chosen_how(how, group)
     devices = 1 if mesh is None else mesh.shape[AXIS]
@@ -131,7 +132,7 @@ def run_group(
         whole = size if len(chosen) > size else -(-len(some) // devices) * devices
         if len(chosen) > size:
             say(f"runs {first + 1} to {first + len(some)} of {len(chosen)}")
-        outcomes += _run_block(group, some, whole, looks, room, means, mesh, compiler)
+        outcomes += _run_block(group, some, whole, looks, memory, room, means, mesh, compiler)
     return outcomes
 
 
@@ -194,6 +195,7 @@ def _run_block(
     runs: list[int],
     size: int,
     looks: Looks,
+    memory: Memory | None,
     room: int,
     how: How,
     mesh: Any,
@@ -237,7 +239,7 @@ def _run_block(
     wall = (time.perf_counter() - began) / len(runs)
     distance = distances(group, block) if "distance" in looks.measures else {}
     cka = similarity(group, block) if "cka" in looks.measures else [{}] * size
-    kept = remembered(group, block, looks.remember, looks.metric) if looks.remember else [{}] * size
+    kept = memory(block) if memory is not None else [{}] * size
     every = group.configs[0].train.accumulate
     made = []
     for place, run in enumerate(runs):
