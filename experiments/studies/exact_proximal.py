@@ -40,7 +40,8 @@ STUDY = Study(
             tuple(PULLS),
         ),
     ),
-    seeds=(0, 1, 2, 3, 4, 5),
+    seeds=(0, 1, 2, 3, 4),
+    pilot_seeds=(100,),
     labels=(10,),
     points=2,
 )

@@ -30,7 +30,11 @@ STUDY = Study(
         "2021)."
     ),
     base=replace(
-        bases.minilm_to("sst2", width=24), rate=5e-4, length="40st", test_split="test[:1000]"
+        bases.minilm_to("sst2", width=24),
+        rate=5e-4,
+        length="40st",
+        validation="dev[:300]",
+        test_split="test[:800]",
     ),
     factors=(
         Factor(

@@ -1,7 +1,7 @@
 """Freezing depth on texts: is a quarter of the layers enough?
 
 Differs from the base (MiniLM-L6 to TREC-6's questions, `bases.minilm_to`) in how many of the six
-blocks train, from the top: none (the head alone), one, two, three, or everything. What is frozen,
+blocks train, from the top: none (the head alone), one, two, or everything. What is frozen,
 the embeddings included, runs once over the data. Each arm has its own best rate, the head's ten
 times the body's: with the body's rate a head on frozen features is not trained at all (as the
 last column of a well-known table of freezing depths on SST-2 shows).
@@ -28,14 +28,17 @@ STUDY = Study(
         "Tang and Lin 2019, by a transcription)."
     ),
     base=replace(
-        bases.minilm_to("trec6", width=16), head_rate=10.0, length="40st", validation="10%"
+        bases.minilm_to("trec6", width=16),
+        train_split="train[500:]",
+        validation="train[:300]",
+        head_rate=10.0,
+        length="40st",
     ),
     factors=(
         Factor(
             "trained",
             {
                 "everything": {"freeze": "none", "features": "each-step"},
-                "top 3 blocks": {"freeze": "bottom:4"},
                 "top 2 blocks": {"freeze": "bottom:5"},
                 "top block": {"freeze": "bottom:6"},
                 "head": {"freeze": "bottom:7"},
