@@ -9,7 +9,7 @@ import pytest
 from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.study import Factor, Study, from_values, to_values
 from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_forecast import forecast
+from tlearn.runs.study_forecast import check_budget, forecast
 from tlearn.runs.study_keys import run_key
 from tlearn.runs.study_plans import differences
 from tlearn.runs.study_results import collect
@@ -163,6 +163,16 @@ def test_a_forecast_counts_runs_and_programs(finished):
     text = str(found)
     assert "2 arms; 4 pilot runs and 4 reported runs, 8 of them there already" in text
     assert all(program.step_flops and program.step_flops > 1e5 for program in found.programs)
+
+
+def test_a_study_beyond_its_budget_is_not_begun(finished):
+    small, folder, _ = finished
+    tight = dataclasses.replace(small, budget_minutes=1e-3)
+    with pytest.raises(ValueError, match="its budget is 0.001"):
+        check_budget(tight, dataclasses.replace(forecast(tight), done=0))
+    check_budget(small, forecast(small))
+    # What is there already costs nothing.
+    check_budget(tight, forecast(tight, folder.path))
 
 
 def test_records_come_back_from_json(finished):

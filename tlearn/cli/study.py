@@ -50,7 +50,7 @@ def study(args: Sequence[str]) -> int:
     if not o.study:
         raise Refused("study needs a preset or a file: tlearn study digits-rates --out DIR")
     from tlearn.runs.study_engines import Resources, engine
-    from tlearn.runs.study_forecast import forecast
+    from tlearn.runs.study_forecast import check_budget, forecast
     from tlearn.runs.study_opening import open_study
     from tlearn.runs.study_results import collect
     from tlearn.runs.study_running import run_study
@@ -70,9 +70,11 @@ def study(args: Sequence[str]) -> int:
         names = (field.name for field in dataclasses.fields(Resources))
         chosen = engine(o.engine, Resources(**{name: getattr(o, name) for name in names}))
         say(f"{found.name}: {found.title}")
-        say(str(forecast(found, out)))
+        ahead = forecast(found, out)
+        say(str(ahead))
         if o.dry_run:
             return 0
+        check_budget(found, ahead)
         folder = run_study(found, out, engine=chosen, say=say)
     from rich.console import Console
 

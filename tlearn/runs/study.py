@@ -75,6 +75,7 @@ class Study:
         claim: What is published about it.
         notes: What else a reader should know.
         unit_runs: Runs that are trained and kept together, at most.
+        budget_minutes: A study whose forecast is longer is not begun; 0 for no limit.
 
     Raises:
         ValueError: Naming all that does not fit, before anything is read.
@@ -100,6 +101,7 @@ class Study:
     claim: str = ""
     notes: tuple[str, ...] = ()
     unit_runs: int = 64
+    budget_minutes: float = 0.0
 
     def __post_init__(self):
         problems = [*factor_problems(self.factors), *self._problems()]
@@ -222,6 +224,8 @@ class Study:
         for what in ("points", "unit_runs"):
             if getattr(self, what) < 1:
                 problems.append(f"{what} is {getattr(self, what)}; it must be at least 1")
+        if not self.budget_minutes >= 0:
+            problems.append(f"budget_minutes is {self.budget_minutes}; it must be at least 0")
         for measure in self.measures:
             if measure not in MEASURES:
                 problems.append(f"measure {measure!r}: there are {', '.join(MEASURES)}")

@@ -155,6 +155,22 @@ def forecast(study: Study, out: str | Path | None = None) -> Forecast:
     )
 
 
+def check_budget(study: Study, found: Forecast) -> None:
+    """Refuses a study that would take longer than it may.
+
+    Raises:
+        ValueError: Saying how long, and what would make it shorter.
+    """
+    share = 1 - found.done / max(found.pilots + found.reported, 1)
+    minutes = share * found.seconds / 60
+    if study.budget_minutes and minutes > study.budget_minutes:
+        raise ValueError(
+            f"the study {study.name!r} is forecast to take {minutes:.0f} more minutes on this "
+            f"device, and its budget is {study.budget_minutes:g}: give it fewer seeds, levels or "
+            "steps, another engine, or a larger budget_minutes"
+        )
+
+
 def _program(study: Study, cells: list[Cell]) -> Program:
     # One run of each arm, of the most data: the others differ in seeds, numbers and subsets.
     by_arm: dict[str, Cell] = {}
