@@ -168,7 +168,7 @@ def test_a_forecast_counts_runs_and_programs(finished):
 def test_a_study_beyond_its_budget_is_not_begun(finished):
     small, folder, _ = finished
     tight = dataclasses.replace(small, budget_minutes=1e-3)
-    with pytest.raises(ValueError, match="its budget is 0.001"):
+    with pytest.raises(ValueError, match="its budget is"):
         check_budget(tight, dataclasses.replace(forecast(tight), done=0))
     check_budget(small, forecast(small))
     # What is there already costs nothing.
