@@ -16,10 +16,10 @@ from tlearn.runs.pipeline import (
     Pipeline,
     RunStage,
     TokenizerStage,
-    open_pipeline,
     plan_pipeline,
     run_pipeline,
 )
+from tlearn.runs.pipeline_opening import open_pipeline
 
 WORDS = "the cat sat on a mat and then it ran home so did we all".split()
 

@@ -36,7 +36,8 @@ def pipeline(args: Sequence[str]) -> int:
         raise Refused("pipeline needs a preset or a file: tlearn pipeline ulmfit-demo --out DIR")
     if not o.out:
         raise Refused("name the folder of the stages: --out RUNS/NAME")
-    from tlearn.runs.pipeline import open_pipeline, plan_pipeline, run_pipeline
+    from tlearn.runs.pipeline import plan_pipeline, run_pipeline
+    from tlearn.runs.pipeline_opening import open_pipeline
 
     found = open_pipeline(o.pipeline)
     if o.dry_run:

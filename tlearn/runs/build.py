@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tlearn import bodies, heads, hub
+from tlearn import heads, hub
 from tlearn.data.planned import is_planned
 from tlearn.hub.descent import descent
 from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
-from tlearn.runs.initial import initial, input_shapes
+from tlearn.runs.initial import initial, input_shapes, load_source
 from tlearn.runs.once import (
     FeatureBatches,
     check_once,
@@ -200,20 +200,6 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         licence=None if source is None else source.provenance.get("licence"),
         origin={} if source is None else descent(source.provenance),
     )
-
-
-def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
-    """The weights a run starts from; None if it starts from nothing.
-
-    Of a body with a decoder, a task with labels takes the encoder alone.
-    """
-    if not config.source:
-        return None
-    source = hub.load(config.source, read=read, pooling=config.body.pooling or None)
-    decodes = "decoder_tokens" in bodies.build(dict(source.body)).inputs
-    if decodes and config.objective.objective == "labels":
-        return hub.encoder_alone(source)
-    return source
 
 
 def _renormalises(source: hub.Source, rows: tuple[Plan, ...]) -> bool:

@@ -89,7 +89,7 @@ def parts_of(config: RunConfig) -> tuple[TokenStore, TokenStore, int | None]:
     Raises:
         ValueError: If the run had no validation part.
     """
-    from tlearn.runs.build import load_source
+    from tlearn.runs.initial import load_source
     from tlearn.runs.text_bodies import tokenizer_of
 
     tokenizer = tokenizer_of(config, load_source(config, read=False))

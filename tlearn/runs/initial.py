@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from tlearn import hub
+from tlearn import bodies, hub
 from tlearn.data.remap import vocabulary_in
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
@@ -88,6 +88,20 @@ def initial(
     )
     fresh = frozenset(report.paths("fresh")) & frozenset(params)
     return Initial(params, collections, fresh, report)
+
+
+def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
+    """The weights a run starts from; None if it starts from nothing.
+
+    Of a body with a decoder, a task with labels takes the encoder alone.
+    """
+    if not config.source:
+        return None
+    source = hub.load(config.source, read=read, pooling=config.body.pooling or None)
+    decodes = "decoder_tokens" in bodies.build(dict(source.body)).inputs
+    if decodes and config.objective.objective == "labels":
+        return hub.encoder_alone(source)
+    return source
 
 
 def input_shapes(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:

@@ -8,7 +8,6 @@ ones alone; what was killed goes on where it was.
 import dataclasses
 import hashlib
 import json
-import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -198,30 +197,6 @@ def run_pipeline(
             _run(one, folders, say, quiet)
         folders[one.stage.name] = one.folder
     return folders
-
-
-def open_pipeline(spec: str) -> Pipeline:
-    """Opens a preset by its name, or ``PIPELINE`` of a Python file.
-
-    Raises:
-        ValueError: If there is no such preset or file, or the file holds no pipeline.
-    """
-    from tlearn.runs.pipeline_presets import PRESETS
-
-    if spec in PRESETS:
-        return PRESETS[spec]()
-    if not spec.endswith(".py") or not Path(spec).is_file():
-        raise ValueError(
-            f"{spec!r} is neither a preset ({', '.join(PRESETS)}; closest: "
-            f"{nearest(spec, PRESETS)}) nor a Python file"
-        )
-    found = runpy.run_path(spec).get("PIPELINE")
-    if not isinstance(found, Pipeline):
-        raise ValueError(
-            f"{spec} needs PIPELINE = tlearn.runs.pipeline.Pipeline(...), and has "
-            f"{type(found).__name__}"
-        )
-    return found
 
 
 def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> None:

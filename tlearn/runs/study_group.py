@@ -16,11 +16,10 @@ from tlearn.data import reading_once
 from tlearn.model import Model
 from tlearn.params import FlatParams, layer_of
 from tlearn.runs.anchor import source_weights
-from tlearn.runs.build import load_source
 from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.examples import make_task
 from tlearn.runs.flops import count_flops
-from tlearn.runs.initial import Initial, initial
+from tlearn.runs.initial import Initial, initial, load_source
 from tlearn.runs.parts import (
     FUNCTION_FORMS,
     make_function_pull,

@@ -11,8 +11,8 @@ import numpy as np
 
 from tlearn import hub
 from tlearn.params import layer_of
-from tlearn.runs.build import load_source
 from tlearn.runs.config import RunConfig, replace
+from tlearn.runs.initial import load_source
 from tlearn.runs.study_many import Looks, Outcome
 from tlearn.runs.study_metric import refuse_unknown
 from tlearn.runs.study_plans import layer_lines
