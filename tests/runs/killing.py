@@ -31,6 +31,17 @@ TRANSFER = (
 STEPS = 32
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What is set for the children: all compile alike, and each program once."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # Compiling is most of the time of runs as short as these.
+        "XLA_FLAGS": "--xla_backend_optimization_level=1",
+    }
+
+
 class Children:
     """Runs command lines in processes that share a cache of compiled programs."""
 
@@ -49,13 +60,7 @@ class Children:
             ]
         )
         before = dict(os.environ)
-        os.environ.update(
-            JAX_COMPILATION_CACHE_DIR=str(folder / "compiled"),
-            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-            JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
-            # Compiling is most of the time of runs as short as these.
-            XLA_FLAGS="--xla_backend_optimization_level=1",
-        )
+        os.environ.update(environment(folder))
         try:
             forkserver.ensure_running()  # Children have the environment that it starts with.
         finally:
