@@ -29,9 +29,13 @@ STUDY = Study(
     base=bases.vit_to("digits", length="60st"),
     factors=(
         Factor("factor", {name: {"layer_decay": value} for name, value in STEPS.items()}),
-        bases.rates(3e-4, 1e-3, 3e-3),
+        bases.rates(3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     ),
     seeds=(0, 1, 2, 3, 4, 5),
     labels=(10,),
     points=3,
+    notes=(
+        "Rates 0.01 and 0.03 were added after a first round, whose pilots chose the largest of "
+        "three, 0.003, for every factor but 1.",
+    ),
 )
