@@ -1,6 +1,7 @@
 """Studies on Ray and on SLURM: the same figures as in one process, also when workers die."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -41,6 +42,12 @@ def whole(children, study) -> dict:
     return kept(out)
 
 
+def needs(package: str) -> None:
+    """Skips where a package is absent, without importing it: submitit closes others' handlers."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+
+
 @pytest.mark.parametrize("name", ["ray", "slurm"])
 def test_an_engine_that_is_not_installed_names_its_extra(name, monkeypatch):
     monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[name], None)
@@ -58,7 +65,7 @@ def test_what_an_engine_does_not_read_is_refused():
 
 
 def test_slurm_is_looked_for_before_anything_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("submitit")
+    needs("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     file, out = as_file(tmp_path / "study.py"), tmp_path / "out"
     assert main(["study", str(file), "--out", str(out), "--engine", "slurm"]) == 1
@@ -80,7 +87,7 @@ def test_a_worker_tells_what_went_wrong_in_words(tmp_path):
 
 @pytest.mark.slow
 def test_ray_with_a_worker_killed_gives_the_same_table(children, study, whole):
-    pytest.importorskip("ray")
+    needs("ray")
     out = children.folder / "ray"
     said = children.folder / "said-ray.txt"
     command = ["study", str(study), "--out", str(out), "--engine", "ray", "--workers", "2"]
@@ -112,7 +119,7 @@ def holder_of(lock: Path) -> int:
 
 @pytest.mark.slow
 def test_jobs_of_submitit_give_the_same_table(children, whole, monkeypatch):
-    pytest.importorskip("submitit")
+    needs("submitit")
     from tlearn.runs.study_slurm import slurm_engine
 
     for name, value in environment(children.folder).items():
@@ -153,7 +160,7 @@ printf '3_0|RUNNING|here\n3_1|RUNNING|here\n'
 
 @pytest.mark.slow
 def test_an_array_whose_job_dies_gives_the_same_table(children, whole, tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
+    needs("submitit")
     from tlearn.runs.study_slurm import slurm_engine
 
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):

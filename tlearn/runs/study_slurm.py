@@ -37,10 +37,11 @@ def slurm_engine(
         ModuleNotFoundError: If submitit is not installed.
         ValueError: If there is no SLURM here, or it cannot give what is asked.
     """
-    import submitit  # noqa: F401  So that its absence is told before anything is run.
-
+    _submitit()  # So that its absence is told before anything is run.
     if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
-        raise ValueError("there is no SLURM here: neither local nor ray needs sbatch and srun")
+        raise ValueError(
+            "there is no SLURM here (sbatch and srun are not on the PATH): --engine local"
+        )
     for what, value in (("cores", resources.cpus), ("GPUs", resources.gpus)):
         if value != math.floor(value):
             raise ValueError(f"SLURM gives whole {what}, not {value:g}")
@@ -66,10 +67,20 @@ def slurm_engine(
     return run
 
 
-def _executor(folder: StudyFolder, resources: Resources, cluster: str) -> Any:
-    import submitit
+def _submitit() -> Any:
+    """The package, imported without what it does to others' logging: it closes their handlers."""
+    before = os.environ.get("SUBMITIT_LOG_LEVEL")
+    os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")
+    try:
+        import submitit
+    finally:
+        if before is None:
+            del os.environ["SUBMITIT_LOG_LEVEL"]
+    return submitit
 
-    made = submitit.AutoExecutor(folder=folder.path / "jobs", cluster=cluster)
+
+def _executor(folder: StudyFolder, resources: Resources, cluster: str) -> Any:
+    made = _submitit().AutoExecutor(folder=folder.path / "jobs", cluster=cluster)
     asked: dict[str, Any] = {
         "name": "tlearn-study",
         "timeout_min": resources.minutes,
