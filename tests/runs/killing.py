@@ -152,6 +152,13 @@ def kill_when(child: Any, moment: Callable[[], bool], sign: int = signal.SIGKILL
     return False
 
 
+def holder_of(lock: Path) -> int:
+    """The process that holds a lock; 0 if there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(lock.read_text())
+    return 0
+
+
 def record(run: Path) -> list[dict[str, Any]]:
     """The events in a record that may be being written."""
     events = []

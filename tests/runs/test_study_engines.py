@@ -1,6 +1,5 @@
 """Studies on Ray and on SLURM: the same figures as in one process, also when workers die."""
 
-import contextlib
 import importlib.util
 import os
 import re
@@ -10,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import Children, environment
+from killing import Children, environment, holder_of
 from small_study import as_file, kept, small
 
 from tlearn.cli.main import main
@@ -108,13 +107,6 @@ def test_ray_with_a_worker_killed_gives_the_same_table(children, study, whole):
     assert killed
     assert "machines of the Ray cluster: 1" in said.read_text()
     assert kept(out) == whole
-
-
-def holder_of(lock: Path) -> int:
-    """The process that holds a lock; 0 if there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(lock.read_text())
-    return 0
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import Children, kill_when
+from killing import Children, holder_of, kill_when
 from small_study import as_file, kept
 
 RUNS = 8
@@ -103,4 +103,22 @@ def test_two_processes_train_no_run_twice_and_lose_none(children, study, whole):
     counts = collections.Counter(log.read_text().splitlines())
     assert len(counts) == RUNS
     assert set(counts.values()) == {1}
+    assert kept(out) == whole
+
+
+@pytest.mark.slow
+def test_what_one_of_two_processes_loses_the_other_takes_over(children, study, whole):
+    out = children.folder / "one-dies"
+    command = ["study", str(study), "--out", str(out)]
+    said = [children.folder / f"said-one-{i}.txt" for i in range(2)]
+    both = [children.start(command, said=str(file)) for file in said]
+
+    def held() -> bool:
+        """Whether the first of them trains a unit."""
+        locks = out.glob("claims/*/lock")
+        return any(holder_of(x) == both[0].pid for x in locks if x.parent.name != "planning")
+
+    assert kill_when(both[0], held)
+    both[1].join(240)
+    assert both[1].exitcode == 0, said[1].read_text()
     assert kept(out) == whole
