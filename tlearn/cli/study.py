@@ -81,7 +81,9 @@ def study(args: Sequence[str]) -> int:
     from tlearn.studies.report import console_table
     from tlearn.studies.study_page import main_report, write_study
 
-    results = collect(found, folder, shlex.join(["tlearn", "study", *args]))
+    # What gives the runs again is the command without what only writes them down.
+    asked = [arg for arg in args if arg != "--report"]
+    results = collect(found, folder, shlex.join(["tlearn", "study", *asked]))
     try:
         # Processes that end the same study at once write its report one after the other.
         with folder.alone("reporting", patience=600.0):
