@@ -54,6 +54,8 @@ STUDY = Study(
     notes=(
         "The arms with stored statistics were added after a first round, in which a strong pull "
         "had kept the parameters and not the task.",
+        "One rate for all: 0.01 is too large where the batch does not normalise, so λ = 0 with "
+        "stored statistics ends at chance, and is no measure of plain fine-tuning.",
     ),
     measures=("distance", "cka"),
     remember=f"tar:{bases.data('cifar10_jpeg')}@{PICTURES}",
