@@ -1,15 +1,16 @@
-"""Does transfer always help? A pair where there is little reason that it should.
+"""Does transfer always help? From handwritten strokes to photographs.
 
 Differs from the base (a ViT, `bases.vit_to`) in its target: strokes of MNIST are the source, grey
 photographs of CIFAR-10 (28 pixels, JPEG copies) the target. One arm starts from the source, the
-other draws the same network by the seed, each at its own best rate.
+other draws the same network by the seed, each at its own best rate. Beforehand no gain was
+expected.
 
-Published: given enough updates, ImageNet's weights add nothing to COCO's detection, training only
-gets there later (He, Girshick and Dollár 2018; read in a transcription only); on Cars and
-Aircraft, training from scratch comes close to ImageNet's weights (Kornblith et al. 2019; figures
-not confirmed). Neither has a source as far from its target as this one.
+Published: no paper has this pair. Given enough updates ImageNet's weights add nothing to COCO's
+detection (He, Girshick and Dollár 2018; read in a transcription only); on Cars and Aircraft,
+training from scratch comes close to ImageNet's weights (Kornblith et al. 2019; figures not
+confirmed). Neither has a source as far from its target as this one, nor runs as short.
 
-    TLEARN_DATA=DIR tlearn study experiments/studies/transfer_that_does_not_help.py --out DIR
+    TLEARN_DATA=DIR tlearn study experiments/studies/strokes_to_photographs.py --out DIR
 """
 
 import bases
@@ -21,8 +22,8 @@ TENTHS = "+".join(f"test[{k}%:{k + 1}%]" for k in range(0, 100, 10))
 """Pictures lie sorted by class: a hundredth of the test part out of every tenth of it."""
 
 STUDY = Study(
-    name="transfer-that-does-not-help",
-    title="Does transfer always help? From strokes to photographs",
+    name="strokes-to-photographs",
+    title="From handwritten strokes to photographs",
     question="Is a body that knows handwritten digits worth anything for photographs?",
     claim=(
         "ImageNet's weights add nothing to COCO given enough updates (He, Girshick and Dollár "

@@ -1,0 +1,44 @@
+"""Does transfer always help? A pair where training from scratch has all it needs.
+
+Differs from the base (ResNet-20 of CIFAR-10, `bases.resnet_to_mnist`) in its target: the digits
+of scikit-learn at their own 8 pixels, with all their labels. Arms: start from the source or from
+nothing, 60 updates or 300, each at its own best rate.
+
+Published: on COCO ImageNet's weights add nothing given enough updates, training gets there 2 to 3
+times later; a gain appears below about 10,000 pictures (He, Girshick and Dollár 2018; read in a
+transcription only). On Cars and Aircraft, training from scratch comes close to ImageNet's weights
+(Kornblith et al. 2019; figures not confirmed).
+
+    TLEARN_DATA=DIR tlearn study experiments/studies/does_transfer_always_help.py --out DIR
+"""
+
+import bases
+
+from tlearn.runs.config import replace
+from tlearn.runs.study import Factor, Study
+
+STUDY = Study(
+    name="does-transfer-always-help",
+    title="Does transfer always help? ResNet-20 on digits of 8 pixels",
+    question="Is anything left of a source's lead once training from scratch is long enough?",
+    claim=(
+        "ImageNet's weights add nothing to COCO given enough updates, and get there 2 to 3 times "
+        "sooner (He, Girshick and Dollár 2018, by a transcription)."
+    ),
+    base=replace(
+        bases.resnet_to_mnist(),
+        data="digits",
+        train_split="train",
+        validation="15%",
+        test_split="test",
+        size=8,
+    ),
+    factors=(
+        Factor("start", {"from scratch": bases.SCRATCH, "transfer": {}}),
+        Factor("updates", {"300 updates": {"length": "300st"}, "60 updates": {"length": "60st"}}),
+        bases.rates(3e-3, 1e-2),
+    ),
+    reference="from scratch, 300 updates",
+    seeds=(0, 1, 2, 3, 4, 5),
+    labels=(0,),
+)
