@@ -60,7 +60,7 @@ STUDY = Study(
     notes=(
         "The reported part is of another domain than what rates are chosen on: that is the "
         "question. Accuracy in distribution is the validation accuracy of the reported runs.",
-        "Rates beyond 0.001 to 0.01 were added after a first round, whose pilots chose the ends for "
-        "the head alone and the head first.",
+        "Rates beyond 0.001 to 0.01 were added after a first round, whose pilots chose an end of "
+        "the range for the head alone and the head first.",
     ),
 )
