@@ -49,15 +49,7 @@ class Children:
         self.folder = folder
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            [
-                "tlearn.runs.training",
-                "tlearn.cli.train",
-                "tlearn.cli.study",
-                "tlearn.runs.study_many",
-                "tlearn.runs.study_single",
-                "tlearn.studies.study_page",
-                "matplotlib.figure",
-            ]
+            ["tlearn.runs.training", "tlearn.cli.train", "tlearn.runs.study_many"]
         )
         before = dict(os.environ)
         os.environ.update(environment(folder))
@@ -72,7 +64,8 @@ class Children:
 
         Limits: ``file_size`` in bytes; ``syncs``, the call of fsync at which the child is killed,
         before what it has written is renamed or its folder kept; ``said`` and ``trained``, files
-        for its output and for a line for every run of a study that it trains.
+        for its output and for a line for every run of a study that it trains; ``bare`` for a study
+        without forecast and report, which cost more than training it.
         """
         child = self._context.Process(
             target=_child,
@@ -108,10 +101,19 @@ def _child(args: list[str], said: str, limits: dict[str, Any]) -> None:
         _log_training(limits["trained"])
     from tlearn.cli.main import main
 
-    code = main(args)
+    code = main(args) if "bare" not in limits else _run_study(args)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _run_study(args: list[str]) -> int:
+    from tlearn.runs.study_opening import open_study
+    from tlearn.runs.study_running import run_study
+
+    _, file, _, out = args
+    run_study(open_study(file), out)
+    return 0
 
 
 def _die_at_sync(count: int) -> None:

@@ -83,7 +83,7 @@ def pretend(configs: Any, looks: Any, **settings: Any) -> list[Outcome]:
 def kept(out: Path) -> dict[str, Any]:
     """What has to be the same whoever ran a study and however often: records without wall times.
 
-    Records by key, per-example predictions by key, choices, the report's table and ``results.csv``.
+    Records by key, per-example predictions by key; choices, table and ``results.csv`` of a report.
     """
     records, right = {}, {}
     for file in sorted((out / "units").glob("*.json")):
@@ -95,13 +95,11 @@ def kept(out: Path) -> dict[str, Any]:
             records[record["key"]] = record
         with np.load(file.with_suffix(".npz")) as rows:
             right |= {key: rows[key].tobytes() for key in rows.files}
-    with (out / "report" / "results.csv").open(newline="") as stream:
-        rows = [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(stream)]
-    values = json.loads((out / "report" / "results.json").read_text())
-    return {
-        "records": records,
-        "right": right,
-        "chosen": values["chosen"],
-        "csv": rows,
-        "table": (out / "report" / "table.tex").read_text(),
-    }
+    report = {}
+    if (out / "report").exists():
+        with (out / "report" / "results.csv").open(newline="") as stream:
+            rows = [{k: v for k, v in r.items() if k != "wall_s"} for r in csv.DictReader(stream)]
+        values = json.loads((out / "report" / "results.json").read_text())
+        table = (out / "report" / "table.tex").read_text()
+        report = {"chosen": values["chosen"], "csv": rows, "table": table}
+    return {"records": records, "right": right, "report": report}

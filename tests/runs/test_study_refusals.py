@@ -102,30 +102,29 @@ def test_what_only_the_data_can_refuse_is_told_before_training(
 
 def test_an_arm_that_diverges_has_failed_and_is_never_better(tmp_path, monkeypatch):
     monkeypatch.setattr("tlearn.runs.study_running._mesh", lambda: None)
-    rates = {"usual": {"rate": 0.1}, "wild": {"rate": 1e6}, "wilder": {"rate": 1e30}}
-    study = small(factors=(Factor("rate", rates),), seeds=(0, 1, 2, 3, 4), unit_runs=64)
+    study = small(
+        factors=(Factor("rate", {"usual": {"rate": 0.1}, "wild": {"rate": 1e6}}),),
+        seeds=(0, 1, 2, 3, 4),
+        unit_runs=64,
+        points=1,
+        measures=(),
+    )
     folder = run_study(study, tmp_path / "out", **SILENT)
     results = collect(study, folder, "command")
     states = {arm: [r.state for r in results.records if r.arm == arm] for arm in results.arms}
     assert states["usual"] == ["finished"] * 5
-    assert states["wilder"] == ["failed"] * 5
-    assert "failed" in states["wild"]
+    failed = states["wild"].count("failed")
+    assert failed >= 1
     for record in results.records:
         assert record.finished == (not record.error)
         assert record.finished or "not finite at step" in record.error
         assert bool(record.metrics) == record.finished
-    found = compare(results.scores(), "usual")
-    assert {comparison.verdict.kind for comparison in found.values()} <= {
-        "too few seeds",
-        "undecided",
-        "worse",
-    }
+    verdict = compare(results.scores(), "usual")["wild"].verdict
+    assert verdict.kind in ("too few seeds", "undecided", "worse")
     text = markdown(study_report(results))
-    assert "Failed runs, not in the means: wild (" in text
-    assert "| wilder | – | – | too few seeds | 0 (5 failed) |" in text
-    assert csv_text(rows_of(results)).count("not finite at step") == sum(
-        state == "failed" for found in states.values() for state in found
-    )
+    assert f"Failed runs, not in the means: wild ({failed})" in text
+    assert f"({failed} failed)" in text
+    assert csv_text(rows_of(results)).count("not finite at step") == failed
 
 
 def test_the_lucky_ones_of_an_arm_that_fails_do_not_win(trained, tmp_path, monkeypatch):
