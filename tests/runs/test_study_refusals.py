@@ -222,12 +222,10 @@ def test_a_folder_of_another_version_or_study_is_left_alone(trained, tmp_path, c
 
 
 # Writes: study.json, two units of pilots, their figures and examples, two units of reported runs...
-@pytest.mark.parametrize("fails", [1, 3, 4, 5, 7, 8, 11])
+@pytest.mark.parametrize("fails", [1, 3, 5, 8, 10])
 def test_a_disk_that_fills_costs_nothing_that_was_done(trained, fails, tmp_path, monkeypatch):
     from tlearn.runs.folder import write_whole
 
-    undisturbed = run_study(small(), tmp_path / "whole", **SILENT).records()
-    trained.clear()
     out, left = tmp_path / "out", [fails]
 
     def filling(file: Path, content: bytes) -> None:
@@ -243,8 +241,10 @@ def test_a_disk_that_fills_costs_nothing_that_was_done(trained, fails, tmp_path,
             run_study(small(), out, **SILENT)
     done = {} if fails == 1 else StudyFolder.open(out).records()
     assert len(done) == 2 * sum(fails > last for last in (5, 7, 11))
-    run_study(small(), out, **SILENT)
-    assert StudyFolder.open(out).records() == undisturbed
+    found = run_study(small(), out, **SILENT).records()
+    assert len(found) == 8
+    assert {key: found[key] for key in done} == done
+    assert pending(out) == []
     # Only a unit that could not be kept is trained a second time.
     assert len(trained) == 8 + 2 * (fails in (4, 5, 6, 7, 10, 11))
 
