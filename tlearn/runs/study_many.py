@@ -14,6 +14,7 @@ from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
 from tlearn.runs.study_group import Group, gather
 from tlearn.runs.study_looks import Memory, distances, similarity
+from tlearn.runs.study_metric import refuse_unknown
 from tlearn.runs.study_plans import layer_lines
 from tlearn.studies.block import (
     Block,
@@ -230,6 +231,7 @@ def _run_block(
         step += count
         if step in marks and validation is not None:
             last, _ = _judge(group, compiler, block, validation, how, mesh)
+            refuse_unknown(looks.metric, last[0])
             curve.append(np.asarray([found[looks.metric] for found in last]))
     test = _part(group, "test")
     reported: list[dict[str, float]] = [{} for _ in range(size)]
