@@ -1,8 +1,8 @@
 """Does transfer always help? A pair where training from scratch has all it needs.
 
 Differs from the base (ResNet-20 of CIFAR-10, `bases.resnet_to_mnist`) in its target: the digits
-of scikit-learn at their own 8 pixels, with all their labels. Arms: start from the source or from
-nothing, 60 updates or 300, each at its own best rate.
+of scikit-learn at their own 8 pixels, with all their labels. Arms: start from nothing, from the
+source, or from the source with its body frozen; 60 updates or 300, each at its own best rate.
 
 Published: on COCO ImageNet's weights add nothing given enough updates, training gets there 2 to 3
 times later; a gain appears below about 10,000 pictures (He, Girshick and Dollár 2018; read in a
@@ -16,6 +16,10 @@ import bases
 
 from tlearn.runs.config import replace
 from tlearn.runs.study import Factor, Study
+
+MOVING = tuple(
+    f"{start}, {length} updates" for start in ("from scratch", "transfer") for length in (300, 60)
+)
 
 STUDY = Study(
     name="does-transfer-always-help",
@@ -34,11 +38,23 @@ STUDY = Study(
         size=8,
     ),
     factors=(
-        Factor("start", {"from scratch": bases.SCRATCH, "transfer": {}}),
+        Factor(
+            "start",
+            {
+                "from scratch": bases.SCRATCH,
+                "transfer": {},
+                "frozen": {"freeze": "body", "features": "once"},
+            },
+        ),
         Factor("updates", {"300 updates": {"length": "300st"}, "60 updates": {"length": "60st"}}),
-        bases.rates(3e-3, 1e-2),
+        bases.rates(3e-3, 1e-2, 3e-2, only=MOVING),
+        bases.rates(1e-2, 3e-2, 1e-1, 3e-1, only=("frozen, 300 updates", "frozen, 60 updates")),
     ),
     reference="from scratch, 300 updates",
     seeds=(0, 1, 2, 3, 4, 5),
     labels=(0,),
+    notes=(
+        "Rate 0.03 and the frozen arms were added after a first round, whose pilots chose the "
+        "larger of two, 0.01, for three arms.",
+    ),
 )
