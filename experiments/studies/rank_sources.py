@@ -92,6 +92,15 @@ def targets(asked: argparse.Namespace) -> dict[str, dict[str, Target]]:
     }
 
 
+def chosen_targets(asked: argparse.Namespace, takes: str) -> dict[str, Target]:
+    """The targets of a kind that were asked for; all where none was named."""
+    found = targets(asked)
+    unknown = set(asked.targets) - {name for kind in found.values() for name in kind}
+    if unknown:
+        raise ValueError(f"no such targets: {', '.join(sorted(unknown))}")
+    return {k: v for k, v in found[takes].items() if not asked.targets or k in asked.targets}
+
+
 def sources(asked: argparse.Namespace, takes: str) -> dict[str, str]:
     """All sources of a kind; those that differ from a file are written beside."""
     return pictures(asked) if takes == "pictures" else texts(asked)
@@ -239,11 +248,14 @@ def measure(asked: argparse.Namespace, takes: str) -> dict[str, Any]:
         raise ValueError("\n".join(problems))
     by_spec = {one.spec: one for one in found}
     benches = {one.spec: bench_of(one, asked.steps) for one in found}
-    for name in asked.targets or targets(asked)[takes]:
-        target = targets(asked)[takes][name]
+    wanted = chosen_targets(asked, takes)
+    for name, target in wanted.items():
         if f"{name} ranked" not in cells:
             cells[f"{name} ranked"] = ranked(asked, named, name, target)
             progress.write_text(json.dumps(cells, indent=1))
+    for name, target in wanted.items():
+        if name in asked.unlearned:
+            continue
         for label, spec in named.items():
             key = f"{name}, {label}, {asked.steps} updates"
             if key not in cells:
@@ -288,6 +300,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="updates of a run")
     parser.add_argument("--of", nargs="+", default=("pictures", "texts"), help="one, or both")
     parser.add_argument("--targets", nargs="+", default=(), help="some of them; all by default")
+    parser.add_argument(
+        "--unlearned", nargs="+", default=(), help="targets that are only ranked on, not learned"
+    )
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     # Runs of one shape share their compiled programs, when started again too.
@@ -296,7 +311,9 @@ def main() -> None:
     content = {
         "about": (__doc__ or "").split("\n\n    ")[0],
         "command": "python experiments/studies/rank_sources.py --data DIR --minilm DIR "
-        f"--demo demo/ --bert own/bert --work DIR --steps {asked.steps}",
+        f"--demo demo/ --bert own/bert --work DIR --steps {asked.steps}"
+        + (f" --targets {' '.join(asked.targets)}" if asked.targets else "")
+        + (f" --unlearned {' '.join(asked.unlearned)}" if asked.unlearned else ""),
         "date": datetime.date.today().isoformat(),
         "versions": versions(),
         "protocol": {
@@ -315,7 +332,8 @@ def main() -> None:
             takes: rank_tables.compare(
                 cells[takes],
                 list(sources(asked, takes)),
-                list(asked.targets or targets(asked)[takes]),
+                [name for name in chosen_targets(asked, takes) if name not in asked.unlearned],
+                [name for name in chosen_targets(asked, takes) if name in asked.unlearned],
                 asked.steps,
             )
             for takes in asked.of

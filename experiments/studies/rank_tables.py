@@ -11,7 +11,11 @@ RESAMPLES = 2000
 
 
 def compare(
-    cells: Mapping[str, Any], sources: Sequence[str], targets: Sequence[str], steps: int
+    cells: Mapping[str, Any],
+    sources: Sequence[str],
+    targets: Sequence[str],
+    unlearned: Sequence[str],
+    steps: int,
 ) -> dict[str, Any]:
     """All figures of one kind of examples.
 
@@ -19,6 +23,7 @@ def compare(
         cells: What `rank_sources.py` measured.
         sources: Names of the sources.
         targets: Names of the targets.
+        unlearned: Names of more that were ranked on only.
         steps: Updates of a run.
     """
     runs = {t: {s: cells[f"{t}, {s}, {steps} updates"] for s in sources} for t in targets}
@@ -38,7 +43,7 @@ def compare(
         },
         "runs": runs,
         "accuracy": {t: dict(zip(sources, outcome[t], strict=True)) for t in targets},
-        "scores": ranked,
+        "scores": ranked | {t: cells[f"{t} ranked"] for t in unlearned},
         "agreement": {name: _agreement(scores[name], outcome, targets) for name in SCORES},
         "seconds": {
             "ranking": _seconds(ranked, targets),
@@ -80,8 +85,11 @@ def _interval(
 ) -> list[float] | None:
     """Percentile bootstrap of the mean τ: targets and sources are both drawn again.
 
-    One draw of sources serves all targets; draws that leave fewer than three are left out.
+    One draw of sources serves all targets; draws that leave fewer than three are left out. Fewer
+    than three targets have no interval.
     """
+    if len(targets) < 3:
+        return None
     rng = np.random.default_rng(0)
     count = len(outcome[targets[0]])
     means = []
@@ -127,6 +135,7 @@ def page(content: Mapping[str, Any]) -> str:
     for takes, found in content["measured"].items():
         lines += ["", f"## {takes.capitalize()}", "", *_accuracies(found), ""]
         lines += _taus(found)
+        lines += ["", *_scores(found)]
         spent = found["seconds"]
         lines += [
             "",
@@ -139,11 +148,12 @@ def page(content: Mapping[str, Any]) -> str:
         "",
         "- τ is the weighted Kendall τ of a score with the mean test accuracy over the sources of "
         "a target; the interval is a percentile bootstrap over targets and sources together. With "
-        "four to six sources and three or four targets it is wide, and sources of one family "
+        "four to six sources and as few targets as above it is wide, and sources of one family "
         "(two ResNets, three cuts of MiniLM, two AWD-LSTMs) are not independent: no two scores "
         "are told apart here.",
         "- The ViT was trained on MNIST's own training pictures and the ResNets on clean CIFAR-10, "
         "so their place on these targets is no transfer; ImageNet has ants and bees.",
+        "- With fewer than three fine-tuned targets there is no interval, and τ is an example.",
         "- LEEP needs a source that has labels; none of the text sources has. H-score is left out "
         "where a feature has at least as many numbers as there are examples.",
         "- Short runs favour sources that learn fast; longer ones may order them otherwise.",
@@ -167,6 +177,24 @@ def _accuracies(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"| {source} | {about['parameters']:,} | {about['width']} | {' | '.join(cells)} |"
         )
+    return lines
+
+
+def _scores(found: Mapping[str, Any]) -> list[str]:
+    """Every score of every source, also on targets that nothing was fine-tuned on."""
+    lines = [
+        "All scores (probe and knn are accuracies on training examples they did not see):",
+        "",
+        f"| target | source | {' | '.join(SCORES)} | features, s | scores, s |",
+        f"| --- | --- | {' | '.join('---:' for _ in SCORES)} | ---: | ---: |",
+    ]
+    for target, rows in found["scores"].items():
+        for source in found["sources"]:
+            row = rows[source]
+            values = [row["scores"][name]["value"] for name in SCORES]
+            shown = " | ".join("–" if v is None else f"{v:.3f}" for v in values)
+            spent = sum(one["seconds"] for one in row["scores"].values())
+            lines.append(f"| {target} | {source} | {shown} | {row['seconds']:.1f} | {spent:.1f} |")
     return lines
 
 
