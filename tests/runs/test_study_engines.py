@@ -20,8 +20,6 @@ from tlearn.runs.study_results import collect
 from tlearn.runs.study_running import StudyError, run_study
 from tlearn.studies.study_page import write_study
 
-SILENT = {"say": lambda text: None}
-
 
 @pytest.fixture(scope="module")
 def children(tmp_path_factory) -> Children:

@@ -21,7 +21,9 @@ from tlearn.studies.study_files import csv_text, rows_of
 from tlearn.studies.study_page import study_report
 from tlearn.studies.study_text import markdown
 
-SILENT = {"say": lambda text: None}
+
+def quiet(text: str) -> None:
+    """Says nothing."""
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_what_only_the_data_can_refuse_is_told_before_training(
     change, told, trained, tmp_path, capsys
 ):
     out = tmp_path / "out"
-    run_study(small(), out, **SILENT)
+    run_study(small(), out, say=quiet)
     before, runs = contents(out), len(trained)
     file = as_file(tmp_path / "study.py", **change)
     assert main(["study", str(file), "--out", str(out)]) == 1
@@ -109,7 +111,7 @@ def test_an_arm_that_diverges_has_failed_and_is_never_better(tmp_path, monkeypat
         points=1,
         measures=(),
     )
-    folder = run_study(study, tmp_path / "out", **SILENT)
+    folder = run_study(study, tmp_path / "out", say=quiet)
     results = collect(study, folder, "command")
     states = {arm: [r.state for r in results.records if r.arm == arm] for arm in results.arms}
     assert states["usual"] == ["finished"] * 5
@@ -140,10 +142,10 @@ def test_the_lucky_ones_of_an_arm_that_fails_do_not_win(trained, tmp_path, monke
 
     monkeypatch.setattr("tlearn.runs.study_many.run_many", run_many)
     study = small(seeds=tuple(range(10)))
-    results = collect(study, run_study(study, tmp_path / "out", **SILENT), "command")
+    results = collect(study, run_study(study, tmp_path / "out", say=quiet), "command")
     assert compare(results.scores(), "equal")["decayed"].verdict.kind == "undecided"
     whole = small(seeds=(0, 1, 2, 4, 5, 6, 7, 8, 9))
-    results = collect(whole, run_study(whole, tmp_path / "out", **SILENT), "command")
+    results = collect(whole, run_study(whole, tmp_path / "out", say=quiet), "command")
     assert compare(results.scores(), "equal")["decayed"].verdict.kind == "better"
 
 
@@ -158,7 +160,7 @@ def test_a_run_that_breaks_down_is_tried_once_more_and_then_counted(tmp_path, mo
 
     monkeypatch.setattr("tlearn.runs.study_many.run_many", run_many)
     study = small(factors=(Factor("rates", {"a": {}}),), seeds=(0, 1, 2, 3), unit_runs=3)
-    results = collect(study, run_study(study, tmp_path / "out", **SILENT), "command")
+    results = collect(study, run_study(study, tmp_path / "out", say=quiet), "command")
     assert tries == [(0, 1, 2), (0,), (1,), (2,), (3,)]
     assert {r.seed: (r.state, r.retried) for r in results.records} == {
         0: ("finished", 1),
@@ -172,7 +174,7 @@ def test_a_run_that_breaks_down_is_tried_once_more_and_then_counted(tmp_path, mo
 
 def test_arms_and_seeds_that_are_added_cost_only_themselves(trained, tmp_path):
     out = tmp_path / "out"
-    run_study(small(), out, **SILENT)
+    run_study(small(), out, say=quiet)
     assert len(trained) == 8
     before = contents(out)
     arms = {"decayed": {"layer_decay": 0.5}, "equal": {"layer_decay": 1.0}}
@@ -181,7 +183,7 @@ def test_arms_and_seeds_that_are_added_cost_only_themselves(trained, tmp_path):
         seeds=(0, 1, 2),
         title="Another title",
     )
-    folder = run_study(more, out, **SILENT)
+    folder = run_study(more, out, say=quiet)
     assert sorted(trained[8:]) == sorted(
         [(100, 0.2, 0.1), (100, 0.2, 0.5)]
         + [(seed, 0.2, 0.5) for seed in (0, 1, 2)]
@@ -193,15 +195,15 @@ def test_arms_and_seeds_that_are_added_cost_only_themselves(trained, tmp_path):
     assert results.untouched
     assert list(results.scores()) == ["decayed", "equal", "new"]
     assert all(sorted(scores) == [0, 1, 2] for scores in results.scores().values())
-    run_study(more, out, **SILENT)
+    run_study(more, out, say=quiet)
     assert len(trained) == 15
 
 
 def test_a_folder_of_another_version_or_study_is_left_alone(trained, tmp_path, capsys):
     out = tmp_path / "out"
-    run_study(small(), out, **SILENT)
+    run_study(small(), out, say=quiet)
     with pytest.raises(RunFolderError, match="holds the study 'small', not 'other'"):
-        run_study(small(name="other"), out, **SILENT)
+        run_study(small(name="other"), out, say=quiet)
     mark = json.loads((out / "study.json").read_text())
     (out / "study.json").write_text(json.dumps(mark | {"version": "0.0.1"}))
     before, runs = contents(out), len(trained)
@@ -216,9 +218,9 @@ def test_a_folder_of_another_version_or_study_is_left_alone(trained, tmp_path, c
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(RunFolderError, match="not empty and holds no study"):
-        run_study(small(), tmp_path / "mine", **SILENT)
+        run_study(small(), tmp_path / "mine", say=quiet)
     with pytest.raises(RunFolderError, match="cannot be written"):
-        run_study(small(), tmp_path / "mine" / "thesis.tex", **SILENT)
+        run_study(small(), tmp_path / "mine" / "thesis.tex", say=quiet)
 
 
 # Writes: study.json, two units of pilots, their figures and examples, two units of reported runs...
@@ -238,10 +240,10 @@ def test_a_disk_that_fills_costs_nothing_that_was_done(trained, fails, tmp_path,
     with monkeypatch.context() as patched:
         patched.setattr("tlearn.runs.study_folder.write_whole", filling)
         with pytest.raises((StudyError, RunFolderError), match="No space left on device"):
-            run_study(small(), out, **SILENT)
+            run_study(small(), out, say=quiet)
     done = {} if fails == 1 else StudyFolder.open(out).records()
     assert len(done) == 2 * sum(fails > last for last in (5, 7, 11))
-    found = run_study(small(), out, **SILENT).records()
+    found = run_study(small(), out, say=quiet).records()
     assert len(found) == 8
     assert {key: found[key] for key in done} == done
     assert pending(out) == []
@@ -255,7 +257,7 @@ def test_a_lock_that_cannot_be_written_is_no_other_process(trained, tmp_path, mo
 
     monkeypatch.setattr("tlearn.runs.lock.os.pwrite", full)
     with pytest.raises(RunFolderError, match="No space left"):
-        run_study(small(), tmp_path / "out", **SILENT)
+        run_study(small(), tmp_path / "out", say=quiet)
     assert not trained
 
 
@@ -266,6 +268,6 @@ def test_a_report_that_does_not_fit_leaves_the_runs(trained, tmp_path, monkeypat
     monkeypatch.setattr("tlearn.studies.study_page.write_study", full)
     file = as_file(tmp_path / "study.py", factors="(Factor('a', {'b': {}}),)", seeds="(0,)")
     out = tmp_path / "out"
-    run_study(small(factors=(Factor("a", {"b": {}}),), seeds=(0,)), out, **SILENT)
+    run_study(small(factors=(Factor("a", {"b": {}}),), seeds=(0,)), out, say=quiet)
     assert main(["study", str(file), "--out", str(out), "--report"]) == 1
     assert "the runs are kept" in capsys.readouterr().err
