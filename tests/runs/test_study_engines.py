@@ -13,9 +13,10 @@ from killing import Children, environment, holder_of
 from small_study import as_file, kept, small
 
 from tlearn.cli.main import main
-from tlearn.runs.study_engines import Resources, engine
+from tlearn.runs.study_engines import engine
 from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_remote import BUSY, attempt, settle
+from tlearn.runs.study_resources import Resources
 from tlearn.runs.study_results import collect
 from tlearn.runs.study_running import StudyError, run_study
 from tlearn.studies.study_page import write_study

@@ -49,9 +49,10 @@ def study(args: Sequence[str]) -> int:
     o = read(Options, args, verb="study", about=about)
     if not o.study:
         raise Refused("study needs a preset or a file: tlearn study digits-rates --out DIR")
-    from tlearn.runs.study_engines import Resources, engine
+    from tlearn.runs.study_engines import engine
     from tlearn.runs.study_forecast import check_budget, forecast
     from tlearn.runs.study_opening import open_study
+    from tlearn.runs.study_resources import Resources
     from tlearn.runs.study_results import collect
     from tlearn.runs.study_running import run_study
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tlearn.runs.study_engines import Resources
 from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_remote import BUSY, attempt, settle
+from tlearn.runs.study_resources import Resources
 from tlearn.runs.study_running import Engine, Say, StudyError
 
 RETRIES = 3

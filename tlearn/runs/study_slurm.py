@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tlearn.runs.study_engines import Resources
 from tlearn.runs.study_folder import StudyFolder
 from tlearn.runs.study_remote import BUSY, attempt, settle
+from tlearn.runs.study_resources import Resources
 from tlearn.runs.study_running import Engine, Say
 
 LARGEST = 1000

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -18,8 +19,9 @@ from tlearn.train.state import SourceWeights, State
 from tlearn.train.step import COUNTED, Objective, Step, inputs
 
 How = Literal["map", "vmap"]
-USED = 0.6
-"""Share of a device's memory that a block of runs may take."""
+USED = 0.5
+"""Share of a device's memory that a block of runs may take: of all there is, not of what is free
+just now, so that a study that goes on is cut into the same blocks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +102,7 @@ def memory_limit() -> int:
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(USED * stats["bytes_limit"])
-    import os
-
-    pages, size = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(USED * pages * size / max(jax.local_device_count(), 1))
 
 
