@@ -156,8 +156,8 @@ def page(content: Mapping[str, Any]) -> str:
         "- With fewer than three fine-tuned targets there is no interval, and τ is an example.",
         "- LEEP needs a source that has labels; none of the text sources has. H-score is left out "
         "where a feature has at least as many numbers as there are examples.",
-        "- Where sources end near the share of the commonest class (about 0.50 on sst2 and subj, 0.23 "
-        "on trec6), these runs were too short to tell them apart, and τ there is of noise.",
+        "- Where sources end near the share of the commonest class (about 0.50 on sst2 and subj, "
+        "0.23 on trec6), these runs were too short to tell them apart, and τ there is of noise.",
         "- Short runs favour sources that learn fast; longer ones may order them otherwise.",
     ]
     return "\n".join(lines) + "\n"
