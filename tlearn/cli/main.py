@@ -45,8 +45,8 @@ def usage() -> str:
     verbs = "\n".join(f"  {name.ljust(width)}  {text}" for name, (_, text) in VERBS.items())
     return (
         "usage: tlearn VERB [options]\n\n"
-        "Transfer learning in JAX and Flax: carry a body to a new task, give it a new head,\n"
-        f"decide what may move.\n\nverbs:\n{verbs}\n\n"
+        "Transfer learning in JAX and Flax: carry a body to a new task, decide what may move.\n\n"
+        f"verbs:\n{verbs}\n\n"
         "tlearn VERB --help lists a verb's options.\n"
     )
 
