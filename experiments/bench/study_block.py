@@ -52,7 +52,7 @@ def timed(run: Callable[[], Any], repeats: int = 3) -> float:
 def train(group: Group, compiler: Compiler, runs: range, how: Any) -> Any:
     """Trains some runs from their beginning to their end."""
     block, steps = group.block(runs), group.timeline.steps
-    batches = group.batches(0, steps, steps)
+    batches = group.batches(0, steps, steps, block.lines)
     block, _ = train_block(compiler, group.steps[0], block, group.source, batches, steps, how=how)
     return jax.block_until_ready(block.states.trainable)
 
@@ -134,7 +134,7 @@ def torch_loop(group: Group, runs: int) -> float:
     from torch import nn  # noqa: TID251 - the peer
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    batches = group.batches(0, STEPS, STEPS)
+    batches = group.batches(0, STEPS, STEPS, range(len(group.lines)))
     body: Any = group.whole.body
     features, label = torch.tensor(batches["features"]), torch.tensor(batches["label"]).long()
     width, hidden, heads = body.width, body.feed_forward, body.heads
@@ -166,7 +166,7 @@ def sklearn_loop(group: Group) -> float:
     """Seconds of a logistic regression for every seed, rate and strength, on pooled features."""
     from sklearn.linear_model import LogisticRegression
 
-    batches = group.batches(0, STEPS, STEPS)
+    batches = group.batches(0, STEPS, STEPS, range(len(group.lines)))
     features = batches["features"].mean(axis=-2)
     count = len(features)
 
@@ -175,7 +175,7 @@ def sklearn_loop(group: Group) -> float:
             x = features[line].reshape(-1, features.shape[-1])[:100]
             y = batches["label"][line].reshape(-1)[:100]
             for c in np.logspace(-2, 2, len(group.configs) // count):
-                LogisticRegression(C=c, max_iter=100).fit(x, y)
+                LogisticRegression(C=c, max_iter=1000).fit(x, y)
 
     return timed(all_runs, 3)
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,6 +38,9 @@ from tlearn.train.step import Recipe, Step, make_step
 from tlearn.transfer.optimizer import Optimizer
 from tlearn.transfer.plan import Plan, plans
 
+KEPT = 2**27
+"""Bytes of a part that is judged which are kept from look to look."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Line:
@@ -52,15 +55,27 @@ class Line:
     task: Task
     batches: TaskBatches
     feed: Feed
+    _kept: dict[Any, list[dict[str, np.ndarray]]] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
 
     def at(self, step: int) -> dict[str, np.ndarray]:
         """The training batch of a step, as the program takes it."""
         return self.feed(self.batches.at(step), self.batches.dataset.digest)
 
-    def judged(self, part: Any, batch_size: int) -> list[dict[str, np.ndarray]]:
-        """One pass over a part, as the program takes it."""
+    def judged(self, part: Any, batch_size: int) -> Iterable[dict[str, np.ndarray]]:
+        """One pass over a part, as the program takes it; kept for the next look if it is small."""
+        key = (part.digest, batch_size)
+        if key in self._kept:
+            return self._kept[key]
         batches = self.task.eval_batches(part, batch_size)
-        return [self.feed(batches.at(i), part.digest) for i in range(batches.steps_per_epoch)]
+        count = batches.steps_per_epoch
+        first = self.feed(batches.at(0), part.digest)
+        made = (self.feed(batches.at(i), part.digest) for i in range(count))
+        if count * sum(array.nbytes for array in first.values()) > KEPT:
+            return made
+        self._kept[key] = list(made)
+        return self._kept[key]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +141,11 @@ class Group:
         shared = {path: states[0].frozen[path] for path in alike}
         own = [_without(state, alike) for state in states]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
-        return Block(stacked, shared, np.asarray(self.line[chosen], np.int32))
+        used = sorted({int(self.line[run]) for run in chosen})
+        local = np.asarray([used.index(self.line[run]) for run in chosen], np.int32)
+        # As many lines in every block of a size, so that all of them share a program.
+        used += [used[-1]] * (min(len(self.lines), len(chosen)) - len(used))
+        return Block(stacked, shared, local, tuple(used))
 
     def restage(self, block: Block, runs: Sequence[int], stage: int) -> Block:
         """Moves the runs of a block to their next stage."""
@@ -144,16 +163,19 @@ class Group:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
         return dataclasses.replace(block, states=stacked, shared=shared)
 
-    def batches(self, begin: int, count: int, room: int) -> dict[str, np.ndarray]:
-        """Training batches of all lines, ``[lines room b ...]``; what is over repeats the last.
+    def batches(
+        self, begin: int, count: int, room: int, lines: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """Training batches of some lines, ``[lines room b ...]``; what is over repeats the last.
 
         Args:
             begin: The first step.
             count: How many are wanted.
             room: How many there is room for.
+            lines: Which lines.
         """
         rows = []
-        for line in self.lines:
+        for line in (self.lines[place] for place in lines):
             made = [line.at(begin + i) for i in range(count)]
             made += [made[-1]] * (room - count)
             rows.append({name: np.stack([b[name] for b in made]) for name in _needed(made[0])})
@@ -174,7 +196,7 @@ class Group:
             one = self.restage(one, [0], stage)
         state = jax.tree.map(lambda leaf: leaf[0], one.states)
         state = dataclasses.replace(state, frozen={**one.shared, **state.frozen})
-        batch = {name: array[0, 0] for name, array in self.batches(0, 1, 1).items()}
+        batch = {name: array[0, 0] for name, array in self.batches(0, 1, 1, one.lines).items()}
         flops = count_flops(self.steps[stage], state, batch, self.source)
         return flops if math.isfinite(flops) else None
 

@@ -128,7 +128,7 @@ class Memory:
 def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """All parameters and statistics of one run, those of layers that ran only once included."""
     own, shared = block.params()
-    begun = group.begun[block.line[run]]
+    begun = group.begun[block.lines[block.line[run]]]
     moved = {path: value[run] for path, value in own.items()}
     statistics = {path: value[run] for path, value in block.states.collections.items()}
     return {**begun.params, **shared, **moved}, {**begun.collections, **statistics}

@@ -167,7 +167,7 @@ def _block_size(
     while size > devices and (how == "vmap" or mesh is not None):
         whole = -(-size // devices) * devices
         block = group.block(runs[:size], repeat=whole - size)
-        batches = group.batches(0, 1, room)
+        batches = group.batches(0, 1, room, block.lines)
         made = compile_train(
             compiler, group.steps[0], block, group.source, batches, how=how, mesh=mesh
         )
@@ -222,7 +222,7 @@ def _run_block(
             group.steps[stage],
             block,
             group.source,
-            group.batches(step, count, room),
+            group.batches(step, count, room, block.lines),
             count,
             how=how,
             mesh=mesh,
@@ -286,9 +286,12 @@ def _judge(
 ) -> tuple[list[dict[str, float]], np.ndarray | None]:
     """Figures of every run on its line's part, each example once, and which it got right."""
     size = max(group.configs[0].train.batch_size, EVAL_BATCH)
-    lines = [line.judged(part, size) for line, part in zip(group.lines, parts, strict=False)]
-    if len({len(batches) for batches in lines}) > 1:
+    alike = len(parts) == 1
+    own = parts if alike else [parts[line] for line in block.lines]
+    if len({len(part) for part in own}) > 1:
         raise ValueError("the seeds' validation parts are not of one size; give a split for them")
+    readers = group.lines[:1] if alike else [group.lines[line] for line in block.lines]
+    lines = [line.judged(part, size) for line, part in zip(readers, own, strict=True)]
     totals: list[dict[str, float]] = [{} for _ in range(block.runs)]
     kept, labels, index = [], [], []
     for batches in zip(*lines, strict=True):
@@ -312,12 +315,12 @@ def _judge(
         index.append(np.stack([batch["index"] for batch in batches]))
     outputs, answers = np.concatenate(kept, axis=1), np.concatenate(labels, axis=1)
     places = np.concatenate(index, axis=1)
-    line = block.line if len(lines) > 1 else np.zeros_like(block.line)
+    line = np.zeros_like(block.line) if alike else block.line
     found, right = [], []
     for run in range(block.runs):
         at = places[line[run]]
         order = np.argsort(at, kind="stable")[np.count_nonzero(at < 0) :]
-        expected = len(parts[line[run]])
+        expected = len(own[line[run]])
         if totals[run]["count"] != expected or not np.array_equal(at[order], np.arange(expected)):
             raise RuntimeError(
                 f"an evaluation counted {totals[run]['count']:g} of {expected} examples"

@@ -22,7 +22,7 @@ def check_metric(group: Group, metric: str) -> None:
         ValueError: Naming the nearest there is.
     """
     task = group.task
-    batch = {name: array[0, 0] for name, array in group.batches(0, 1, 1).items()}
+    batch = {name: array[0, 0] for name, array in group.batches(0, 1, 1, (0,)).items()}
     state = group.block([0])
     own = jax.tree.map(lambda leaf: leaf[0], state.states)
     own = dataclasses.replace(own, frozen={**state.shared, **own.frozen})

@@ -33,11 +33,13 @@ class Block:
         shared: Frozen parameters that are the same in all runs, once.
         line: Which line of the batches a run reads, ``[runs]``: runs of equal seed and data read
             the same.
+        lines: What these lines are called by whoever makes the batches.
     """
 
     states: State
     shared: FlatParams
     line: Int[np.ndarray, " runs"]
+    lines: tuple[int, ...] = ()
 
     @property
     def runs(self) -> int:
