@@ -34,13 +34,9 @@ STUDY = Study(
             {"nothing": {}}
             | {n: {"freeze": f"bottom:{k}", "features": "once"} for n, k in DEPTHS.items()},
         ),
-        bases.rates(1e-3, 3e-3, 1e-2, 3e-2),
+        bases.rates(3e-3, 1e-2, 3e-2),
     ),
     seeds=(0, 1, 2, 3, 4),
     labels=(20,),
     points=3,
-    notes=(
-        "Rate 0.001 was added after a first round, whose pilots chose the smallest of three, "
-        "0.003, for three arms.",
-    ),
 )

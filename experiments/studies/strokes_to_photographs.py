@@ -38,14 +38,13 @@ STUDY = Study(
     ),
     factors=(
         Factor("start", {"transfer": {}, "from scratch": bases.SCRATCH}),
-        bases.rates(3e-4, 1e-3, 3e-3, 1e-2),
+        bases.rates(3e-4, 1e-3, 3e-3),
     ),
     reference="from scratch",
     seeds=(0, 1, 2, 3, 4),
     labels=(20, 100),
     shown=100,
     notes=(
-        "Rate 0.01 was added after a first round, whose pilots chose the largest of three, 0.003.",
         "In 150 updates this ViT hardly learns from scratch: the lead may be one of time only.",
     ),
 )
