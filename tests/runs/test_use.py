@@ -117,6 +117,17 @@ def test_features_are_the_bodys_and_reopened(digits_run, tmp_path):
         extract(str(digits_run), Selection("digits", "test"), tmp_path / "taken")
 
 
+def test_features_of_the_same_weights_read_otherwise_are_others(digits_run, tmp_path, monkeypatch):
+    chosen = Selection("digits", "test", classes=NEW)
+    first = extract(str(digits_run), chosen, tmp_path / "features")
+    source = load(str(digits_run)).source
+    other = dataclasses.replace(source, body=dict(source.body) | {"norm_epsilon": 0.5})
+    monkeypatch.setattr("tlearn.runs.use._source", lambda spec: other)
+    second = extract(str(digits_run), chosen, tmp_path / "features")
+    assert second.origin.startswith("recomputed")
+    assert not np.allclose(second.rows([7]), first.rows([7]))
+
+
 def test_converted_channels_are_told(digits_run, colours, tmp_path):
     said = []
     extract(str(digits_run), Selection(str(colours), "test"), tmp_path / "grey", say=said.append)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -244,12 +245,14 @@ def extract(
         )
         return features.pooled
 
+    # The same weights read another way (pooling, epsilon) give other features.
+    body_config = json.dumps(dict(source.body), sort_keys=True, default=str)
     return store_features(
         pooled,
         batches,
         out,
         examples=len(dataset),
-        weights=digest({**weights, **source.collections}),
+        weights=f"{digest({**weights, **source.collections})} as {body_config}",
         preprocessing=batches.preparation,
         data=batches.dataset.digest,
         dtype=dtype,
