@@ -161,7 +161,6 @@ def minilm_to(folder: str, *, width: int = 24, blocks: int = 2) -> RunConfig:
     )
 
 
-def rates(*values: float, only: tuple[str, ...] = ()) -> Factor:
+def rates(*values: float, only: tuple[str, ...] = (), name: str = "rate") -> Factor:
     """Peak rates to choose from on validation, for every arm or for some."""
-    name = "rate" if not only else f"rate of {', '.join(only)}"
     return Factor(name, {f"{v:g}": {"rate": v} for v in values}, "nuisance", only)

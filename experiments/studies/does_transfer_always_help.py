@@ -20,6 +20,7 @@ from tlearn.runs.study import Factor, Study
 MOVING = tuple(
     f"{start}, {length} updates" for start in ("from scratch", "transfer") for length in (300, 60)
 )
+FROZEN = ("frozen, 300 updates", "frozen, 60 updates")
 
 STUDY = Study(
     name="does-transfer-always-help",
@@ -48,7 +49,7 @@ STUDY = Study(
         ),
         Factor("updates", {"300 updates": {"length": "300st"}, "60 updates": {"length": "60st"}}),
         bases.rates(3e-3, 1e-2, 3e-2, only=MOVING),
-        bases.rates(1e-2, 3e-2, 1e-1, 3e-1, only=("frozen, 300 updates", "frozen, 60 updates")),
+        bases.rates(1e-2, 3e-2, 1e-1, 3e-1, only=FROZEN, name="head's rate"),
     ),
     reference="from scratch, 300 updates",
     seeds=(0, 1, 2, 3, 4, 5),
