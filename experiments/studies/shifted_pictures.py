@@ -42,7 +42,7 @@ def main() -> None:
     rows = [mnist[i] for i in range(len(mnist))]
     images = np.stack([np.asarray(row["image"]).squeeze() for row in rows])
     write(asked.out, "train", images, np.asarray([row["label"] for row in rows]))
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     grey = np.clip(pixels.reshape(-1, 8, 8) * (255 / 16), 0, 255).astype(np.uint8)
     # A MNIST digit fills the middle 20 of 28 pixels; so do these.
     large = [
