@@ -16,8 +16,10 @@ from tlearn.studies.contents import Cost
 from tlearn.studies.drawing import Plot
 from tlearn.studies.outline import outline
 from tlearn.studies.records import Record, Results
+from tlearn.studies.statistics import compare
 from tlearn.studies.study_page import study_report, write_study
 from tlearn.studies.study_plots import undominated
+from tlearn.studies.study_tables import closer_table
 from tlearn.studies.study_text import latex, markdown, tex
 
 ARMS = ("head only", "all layers", HOSTILE)
@@ -343,3 +345,11 @@ def test_latex_prints_names_as_they_are(undrawn):
     (row,) = [line for line in text.splitlines() if line.startswith("all layers")]
     assert row.count("&") == 5
     assert row.endswith(r"\textbf{better} \\")
+
+
+@pytest.mark.parametrize(("seeds", "shown"), [(5, False), (10, True)])
+def test_a_bootstrap_over_few_seeds_is_not_shown(seeds, shown):
+    rng = np.random.default_rng(0)
+    scores = {arm: dict(enumerate(rng.normal(0.8, 0.02, seeds))) for arm in ("a", "b")}
+    table = closer_table(compare(scores, "a"), {}, "accuracy")
+    assert ("Δ, bootstrap 95 %" in [column.title for column in table.columns]) == shown

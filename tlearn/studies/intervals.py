@@ -20,6 +20,8 @@ from tlearn.studies.statistics import LEVEL, Interval, no_spread, t_quantile
 
 RESAMPLES = 9999
 """Bootstrap resamples: the noise they add to an end is far below that of the seeds."""
+MIN_BOOTSTRAP = 10
+"""Reports show no bootstrap interval over fewer values: at five it covers 90 to 91 % for 95."""
 
 
 def bca_interval(

@@ -7,7 +7,7 @@ import numpy as np
 
 from tlearn.studies.contents import point_text, seconds_text
 from tlearn.studies.equivalence import tost
-from tlearn.studies.intervals import bca_interval
+from tlearn.studies.intervals import MIN_BOOTSTRAP, bca_interval
 from tlearn.studies.power import smallest_difference
 from tlearn.studies.records import Record, Results
 from tlearn.studies.report_parts import Cell, Column, Table, signed, table
@@ -45,7 +45,8 @@ def closer_table(
         over = examples.get(arm)
         row = [arm, "–", over.bounds if over else "–", "–", "–", "–"]
         if len(values) >= MIN_SEEDS and not no_spread(values):
-            row[1] = bca_interval(values).bounds
+            if len(values) >= MIN_BOOTSTRAP:
+                row[1] = bca_interval(values).bounds
             row[3], row[4] = _equivalence(values, margin)
             std = _std(values)
             row[5] = show(smallest_difference(len(values), std, arms=max(1, pair.family)))
