@@ -52,8 +52,9 @@ def test_runs_of_a_program_equal_their_single_twins(form, digits_run, tmp_path):
         alone = run_single(asked, LOOKS, tmp_path / str(place), lambda text: None)
         assert alone.right is not None
         assert many[place].right is not None
-        assert many[place].metrics["loss"] == pytest.approx(alone.metrics["loss"], rel=2e-5)
-        assert many[place].validation["loss"] == pytest.approx(alone.validation["loss"], rel=2e-5)
+        near = 1e-6 if form == "cached head" else 2e-5
+        assert many[place].metrics["loss"] == pytest.approx(alone.metrics["loss"], rel=near)
+        assert many[place].validation["loss"] == pytest.approx(alone.validation["loss"], rel=near)
         np.testing.assert_array_equal(many[place].right, alone.right)
         assert many[place].layers == alone.layers
         for layer, far in alone.distance.items():
