@@ -9,6 +9,7 @@ from tlearn.data import (
     ArrayDataset,
     DataError,
     carve_validation,
+    draw,
     open_dataset,
     overlap,
     parse_split,
@@ -135,6 +136,22 @@ def test_validation_is_stratified_exact_and_disjoint(count, seed):
     assert sorted(ids(train) + ids(validation)) == sorted(ids(whole))
     for label, size in enumerate((20, 10, 7)):
         assert abs(np.sum(validation.labels == label) - count * size / 37) < 1
+
+
+def test_as_many_in_all_keep_the_mix_of_classes(arrays):
+    some = draw(arrays, examples_per_class=0, examples=18, seed=1)
+    # 20, 10 and 7 of 37: shares 9.73, 4.86 and 3.41; the largest remainders are rounded up.
+    assert np.bincount(some.labels).tolist() == [10, 5, 3]
+    assert ids(some) == ids(draw(arrays, examples_per_class=0, examples=18, seed=1))
+    assert ids(some) != ids(draw(arrays, examples_per_class=0, examples=18, seed=2))
+    assert draw(arrays, examples_per_class=0, examples=0, seed=1) is arrays
+    assert len(draw(arrays, examples_per_class=5, examples=0, seed=1)) == 15
+    with pytest.raises(DataError, match="5 examples per class and 18 in all; ask for one"):
+        draw(arrays, examples_per_class=5, examples=18, seed=1)
+    with pytest.raises(DataError, match="expected 1 to 37"):
+        draw(arrays, examples_per_class=0, examples=38, seed=1)
+    with pytest.raises(DataError, match=r"none of a class:\n  'bee' has 10\n  'wasp' has 7"):
+        draw(arrays, examples_per_class=0, examples=1, seed=1)
 
 
 def test_validation_sizes_that_leave_nothing(arrays):

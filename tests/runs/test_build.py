@@ -8,6 +8,7 @@ import pytest
 from small_runs import BODY, NEW, config
 
 from tlearn import hub
+from tlearn.data import DataError
 from tlearn.model import initialise
 from tlearn.runs.build import FOLDED, build
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, StrategyConfig, TrainConfig
@@ -180,6 +181,9 @@ def test_examples_per_class_follow_the_seed(digits_run):
     assert len(one.task.train) == 20
     assert one.digests["data train"] == same.digests["data train"]
     assert one.digests["data train"] != other.digests["data train"]
+    assert len(planned(digits_run, labelled=33).task.train) == 33
+    with pytest.raises(DataError, match="4 examples per class and 33 in all"):
+        planned(digits_run, per_class=4, labelled=33)
 
 
 def test_folded_normalisation_is_warned_of_where_it_would_wake(tmp_path, digits_run):

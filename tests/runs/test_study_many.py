@@ -111,6 +111,7 @@ def test_what_shares_a_program(digits_run):
     same = [
         replace(base, rate=0.3),
         replace(base, seed=5, per_class=8),
+        replace(base, labelled=50),
         replace(base, weight_decay=0.1, layer_decay=0.5, head_rate=2.0),
         replace(base, pull_strength=0.1),
         replace(base, fresh="top:1"),
@@ -127,9 +128,10 @@ def test_what_shares_a_program(digits_run):
     assert len({program_key(c) for c in (base, *other)}) == 1 + len(other)
     epochs = replace(base, length="2ep")
     assert program_key(epochs) != program_key(replace(epochs, per_class=8))
+    assert program_key(epochs) != program_key(replace(epochs, labelled=50))
     assert not shares(replace(base, pull="fisher", pull_strength=0.1, fisher_data="digits"))
     arm = Arm("arm", {}, {})
     made = [Cell(arm, {}, 0, 0, "reported", c) for c in (base, *same, other[0])]
     cells = [(str(i), cell) for i, cell in enumerate(made)]
-    assert [len(g) for g in groups(cells, "auto")] == [6, 1]
-    assert [len(g) for g in groups(cells, "single")] == [1] * 7
+    assert [len(g) for g in groups(cells, "auto")] == [7, 1]
+    assert [len(g) for g in groups(cells, "single")] == [1] * 8

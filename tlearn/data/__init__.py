@@ -55,6 +55,7 @@ from tlearn.data.splits import select_split as select_split
 from tlearn.data.stream_batches import StreamBatches as StreamBatches
 from tlearn.data.subsets import Overlap as Overlap
 from tlearn.data.subsets import carve_validation as carve_validation
+from tlearn.data.subsets import draw as draw
 from tlearn.data.subsets import overlap as overlap
 from tlearn.data.subsets import per_class as per_class
 from tlearn.data.text_batches import TextBatches as TextBatches

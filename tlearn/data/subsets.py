@@ -62,6 +62,55 @@ def per_class(dataset: Dataset, n: int, seed: int) -> View:
     return View(dataset, chosen, name=f"{_name(dataset)} ({n} per class, seed {seed})")
 
 
+def in_shares(dataset: Dataset, n: int, seed: int) -> View:
+    """Draws ``n`` examples in all, each class in its share of the whole.
+
+    Where labels are numbers to estimate, they are drawn from all examples alike.
+
+    Raises:
+        DataError: If there are not so many, or a class would have none.
+    """
+    if not 1 <= n <= len(dataset):
+        raise DataError(f"{n} examples of {_name(dataset)}; expected 1 to {len(dataset)}")
+    drawn = _by_class(dataset, "in_shares", seed)
+    share = _shares(drawn, n)
+    bare = [f"{name!r} has {len(drawn[name])}" for name in drawn if not share[name]]
+    if bare:
+        raise DataError(
+            f"{n} of {len(dataset)} examples of {_name(dataset)} would have none of a class:\n"
+            f"{listing(bare)}"
+        )
+    chosen = np.sort(np.concatenate([where[: share[name]] for name, where in drawn.items()]))
+    return View(dataset, chosen, name=f"{_name(dataset)} ({n} in all, seed {seed})")
+
+
+def draw(dataset: Dataset, *, examples_per_class: int, examples: int, seed: int) -> Dataset:
+    """Draws as many examples as are asked for, per class or in all; everything for 0 and 0.
+
+    Raises:
+        DataError: If both are asked for, or there are not so many.
+    """
+    if examples_per_class and examples:
+        raise DataError(
+            f"{examples_per_class} examples per class and {examples} in all; ask for one of them"
+        )
+    if examples_per_class:
+        return per_class(dataset, examples_per_class, seed)
+    return in_shares(dataset, examples, seed) if examples else dataset
+
+
+def _shares(drawn: dict[str, np.ndarray], size: int) -> dict[str, int]:
+    """How many of ``size`` examples each class gives, exact to one."""
+    total = sum(len(where) for where in drawn.values())
+    exact = {name: size * len(where) / total for name, where in drawn.items()}
+    share = {name: int(value) for name, value in exact.items()}
+    # Largest remainder: whole examples go where the rounding down took most.
+    by_rest = sorted(exact, key=lambda name: (share[name] - exact[name], name))
+    for name in by_rest[: size - sum(share.values())]:
+        share[name] += 1
+    return share
+
+
 def carve_validation(
     dataset: Dataset, *, fraction: float | None = None, count: int | None = None, seed: int
 ) -> tuple[View, View]:
@@ -95,12 +144,7 @@ def carve_validation(
             "nothing to train on or nothing to validate with"
         )
     drawn = _by_class(dataset, "validation", seed)
-    exact = {name: size * len(where) / total for name, where in drawn.items()}
-    share = {name: int(value) for name, value in exact.items()}
-    # Largest remainder: whole examples go where the rounding down took most.
-    by_rest = sorted(exact, key=lambda name: (share[name] - exact[name], name))
-    for name in by_rest[: size - sum(share.values())]:
-        share[name] += 1
+    share = _shares(drawn, size)
     bare = [
         f"{name!r}: {share[name]} of its {len(where)}"
         for name, where in drawn.items()

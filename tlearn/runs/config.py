@@ -30,6 +30,8 @@ class DataConfig:
     """Label names to keep; all if empty."""
     per_class: int = 0
     """Training examples per class, drawn by the seed; 0 for all."""
+    labelled: int = 0
+    """Training examples in all, drawn by the seed, classes in their shares; 0 for all."""
     exclude: tuple[str, ...] = ()
     """File patterns to leave out of a folder of images; each must match something."""
     augment: Literal["none", "flip", "crop", "randaugment"] = "none"
@@ -224,6 +226,7 @@ LARGEST_SIZE = 4096
 _AT_LEAST: dict[str, dict[str, int]] = {
     "data": {
         "per_class": 0,
+        "labelled": 0,
         "size": 0,
         "workers": 0,
         "max_length": 0,

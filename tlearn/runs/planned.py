@@ -27,6 +27,7 @@ def planned_task(config: RunConfig, source: hub.Source | None) -> Task:
         "validation": data.validation,
         "classes": data.classes,
         "examples_per_class": data.per_class,
+        "examples": data.labelled,
         "smoothing": config.head.smoothing,
     }
     if "tokens" not in body_inputs(config, source):

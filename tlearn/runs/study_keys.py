@@ -14,6 +14,7 @@ from tlearn.runs.study import FORMAT, Cell, Study
 
 _PULLED = ("pull_strength", "pull_layers")
 """The same for runs that are pulled, or could be, in one form and way."""
+_AMOUNTS = ("per_class", "labelled")
 # Numbers of the state, and what only the record of a run depends on.
 _NEUTRAL: dict[str, Any] = {
     "rate": 1.0,
@@ -27,6 +28,7 @@ _NEUTRAL: dict[str, Any] = {
     "fresh": "",
     "seed": 0,
     "per_class": 0,
+    "labelled": 0,
     "report_every": 1,
     "checkpoint_every": 1,
     "keep": 1,
@@ -57,7 +59,7 @@ def run_key(study: Study, cell: Cell) -> str:
 
 def program_key(config: RunConfig) -> str:
     """Text that runs have in common which can train in one program."""
-    names = [name for name in _NEUTRAL if name not in (*_PULLED, "per_class", "fresh")]
+    names = [name for name in _NEUTRAL if name not in (*_PULLED, *_AMOUNTS, "fresh")]
     if config.strategy.pull in ("features", "logits"):
         # Without strength there is no such pull in the step at all.
         if config.strategy.pull_strength > 0:
@@ -68,7 +70,7 @@ def program_key(config: RunConfig) -> str:
         # What is drawn afresh is a matter of the first state.
         names.append("fresh")
     if _counts_updates(config):
-        names.append("per_class")
+        names += _AMOUNTS
     neutral = replace(config, **{name: _NEUTRAL[name] for name in names})
     return json.dumps(to_json(neutral), sort_keys=True)
 

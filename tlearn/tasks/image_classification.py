@@ -16,11 +16,11 @@ from tlearn.data import (
     Mixup,
     Pipeline,
     carve_validation,
+    draw,
     eval_pipeline,
     open_dataset,
     open_splits,
     overlap,
-    per_class,
     select_classes,
 )
 from tlearn.data.augmentation import Augmentation
@@ -120,6 +120,7 @@ def image_classification(
     test_split: str = "",
     classes: tuple[str, ...] = (),
     examples_per_class: int = 0,
+    examples: int = 0,
     exclude: tuple[str, ...] = (),
     augment: str | Augmentation = "none",
     framing: Framing | None = None,
@@ -139,6 +140,7 @@ def image_classification(
         classes: Label names to keep; all if empty.
         examples_per_class: Training pictures per class, drawn by the seed; 0 for all. What is
             left over is not used.
+        examples: Training pictures in all, drawn likewise, classes in their shares; 0 for all.
         exclude: File patterns to leave out of a folder.
         augment: ``none``, ``flip``, ``crop`` (and flip), ``randaugment`` (and crop, flip); or a
             value with all settings, mixing too.
@@ -162,8 +164,7 @@ def image_classification(
         held = part(validation)
     elif read_share(validation):
         train, held = carve_validation(train, fraction=read_share(validation), seed=seed)
-    if examples_per_class:
-        train = per_class(train, examples_per_class, seed)
+    train = draw(train, examples_per_class=examples_per_class, examples=examples, seed=seed)
     test = part(test_split) if test_split else None
     names = tuple(train.label_names)
     if len(names) < 2:

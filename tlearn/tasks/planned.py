@@ -60,6 +60,7 @@ def planned_images(
     validation: str = "0%",
     classes: tuple[str, ...] = (),
     examples_per_class: int = 0,
+    examples: int = 0,
     augment: Augmentation | None = None,
     framing: Framing | None = None,
     smoothing: float = 0.0,
@@ -72,6 +73,7 @@ def planned_images(
         validation: Share that would be carved from the examples.
         classes: Names of the classes.
         examples_per_class: Training pictures per class; 0 for all.
+        examples: Training pictures in all; 0 for all.
         augment: Random changes.
         framing: What else is asked of size, crop and scale.
         smoothing: Label smoothing.
@@ -79,7 +81,7 @@ def planned_images(
     Raises:
         ValueError: If the name cannot be read, or nothing says how large pictures are.
     """
-    train = _planned(spec, validation, classes, examples_per_class)
+    train = _planned(spec, validation, classes, examples_per_class, examples)
     framing = framing or Framing()
     side = framing.size or (facts.size if facts else 0)
     if not side:
@@ -182,6 +184,7 @@ def planned_texts(
     validation: str = "0%",
     classes: tuple[str, ...] = (),
     examples_per_class: int = 0,
+    examples: int = 0,
     smoothing: float = 0.0,
 ) -> PlannedTexts:
     """Makes a task of texts that are not here; see `text_classification`.
@@ -193,17 +196,18 @@ def planned_texts(
         validation: Share that would be carved from the examples.
         classes: Names of the classes.
         examples_per_class: Training texts per class; 0 for all.
+        examples: Training texts in all; 0 for all.
         smoothing: Label smoothing.
 
     Raises:
         ValueError: If the name cannot be read.
     """
-    train = _planned(spec, validation, classes, examples_per_class)
+    train = _planned(spec, validation, classes, examples_per_class, examples)
     return PlannedTexts(train, facts, Classification(len(train.label_names), smoothing), width)
 
 
 def _planned(
-    spec: str, validation: str, classes: tuple[str, ...], examples_per_class: int
+    spec: str, validation: str, classes: tuple[str, ...], examples_per_class: int, examples: int
 ) -> PlannedExamples:
     """What would be left to learn from."""
     planned = read_planned(spec)
@@ -216,4 +220,6 @@ def _planned(
     count -= round(count * (read_share(validation) or 0))
     if examples_per_class:
         count = min(count, examples_per_class * len(names))
+    if examples:
+        count = min(count, examples)
     return PlannedExamples(count, names)

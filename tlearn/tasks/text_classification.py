@@ -18,11 +18,11 @@ from tlearn.data import (
     Tokenizer,
     aligned,
     carve_validation,
+    draw,
     glue_name,
     labels_of,
     open_texts,
     overlap,
-    per_class,
     select_classes,
     text_splits,
     tokenise,
@@ -156,6 +156,7 @@ def text_classification(
     test_split: str = "",
     classes: tuple[str, ...] = (),
     examples_per_class: int = 0,
+    examples: int = 0,
     max_length: int = 0,
     buckets: tuple[int, ...] = (),
     metrics: tuple[str, ...] = (),
@@ -177,6 +178,7 @@ def text_classification(
         test_split: Split expression of what is reported; empty for none.
         classes: Label names to keep; all if empty.
         examples_per_class: Training texts per class, drawn by the seed; 0 for all.
+        examples: Training texts in all, drawn by the seed, classes in their shares; 0 for all.
         max_length: Where longer texts are cut, in tokens with the special ones; 0 cuts none, and
             refuses texts that are longer than the body can take.
         buckets: Widths of batches in rising order; chosen by the training texts if empty.
@@ -211,8 +213,7 @@ def text_classification(
         held = part(validation)
     elif share:
         train, held = carve_validation(train, fraction=share, seed=seed)
-    if examples_per_class:
-        train = per_class(train, examples_per_class, seed)
+    train = draw(train, examples_per_class=examples_per_class, examples=examples, seed=seed)
     test = part(test_split) if test_split else None
     if len(names) == 1:
         raise DataError(f"{spec} with one class ({names[0]}) leaves nothing to tell apart")
