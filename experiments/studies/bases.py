@@ -61,8 +61,12 @@ def minilm() -> str:
     return f"hf:{Path(found.origin).parent / 'model'}"
 
 
-def text_run(stage: str) -> str:
-    """The source that a stage of ``ulmfit-demo`` left, ``pretrain`` or ``adapt``.
+def text_run(stage: str, pipeline: str = "ulmfit-demo") -> str:
+    """The source that a stage of a pipeline left, such as ``pretrain`` of ``ulmfit-demo``.
+
+    Args:
+        stage: Name of the stage.
+        pipeline: What is to be run if it is not there.
 
     Raises:
         ValueError: If TLEARN_TEXT_RUN is not set, or has not exactly one such stage.
@@ -72,7 +76,7 @@ def text_run(stage: str) -> str:
     if len(found) != 1:
         raise ValueError(
             f"TLEARN_TEXT_RUN={folder or '(not set)'} has {len(found)} stages {stage}-*: run "
-            "tlearn pipeline ulmfit-demo --out DIR, and set the variable to DIR"
+            f"tlearn pipeline {pipeline} --out DIR, and set the variable to DIR"
         )
     return f"run:{found[0]}"
 
@@ -157,6 +161,62 @@ def minilm_to(folder: str, *, width: int = 24, blocks: int = 2) -> RunConfig:
         freeze=f"bottom:{7 - blocks}",
         features="once",
         length="60st",
+        batch_size=16,
+    )
+
+
+FALLING = {"layer_decay": 1 / 2.6}
+TRIANGLE = {"schedule": "slanted-triangular"}
+GRADUAL = {"unfreeze": "gradual", "stage_epochs": 1.0}
+
+
+def rungs(general: str) -> Factor:
+    """ULMFiT's ladder, for a base that starts from an adapted source and trains at one rate.
+
+    Args:
+        general: The source before it was adapted.
+    """
+    return Factor(
+        "rung",
+        {
+            "everything": {},
+            "from scratch": SCRATCH,
+            "not adapted": {"source": general},
+            "head alone": {"freeze": "body", "features": "once"},
+            "falling rates": FALLING,
+            "slanted triangle": TRIANGLE,
+            "gradual": GRADUAL,
+            "all three": FALLING | TRIANGLE | GRADUAL,
+        },
+    )
+
+
+def reviews(source: str, *, updates: int = 300) -> RunConfig:
+    """A small AWD-LSTM to the sentiment of film reviews, the first 200 tokens of each.
+
+    Args:
+        source: The language model.
+        updates: Of a run.
+    """
+    base = RunConfig(
+        data=DataConfig(
+            data=f"text:{data('imdb')}",
+            train_split="train[:20000]",
+            validation="train[20000:21000]",
+            test_split="test[:2000]",
+        ),
+        source=source,
+    )
+    return replace(
+        base,
+        head="ulmfit",
+        max_length=200,
+        widths="200",
+        optimizer="adamw",
+        rate=3e-3,
+        schedule="constant",
+        clip=1.0,
+        length=f"{updates}st",
         batch_size=16,
     )
 

@@ -18,11 +18,7 @@ the head alone are clear of the rest there.
 import bases
 
 from tlearn.runs.config import DataConfig, RunConfig, replace
-from tlearn.runs.study import Factor, Study
-
-FALLING = {"layer_decay": 1 / 2.6}
-TRIANGLE = {"schedule": "slanted-triangular"}
-GRADUAL = {"unfreeze": "gradual", "stage_epochs": 1.0}
+from tlearn.runs.study import Study
 
 STUDY = Study(
     name="ulmfit-ladder",
@@ -49,19 +45,7 @@ STUDY = Study(
         batch_size=16,
     ),
     factors=(
-        Factor(
-            "rung",
-            {
-                "everything": {},
-                "from scratch": bases.SCRATCH,
-                "not adapted": {"source": bases.text_run("pretrain")},
-                "head alone": {"freeze": "body", "features": "once"},
-                "falling rates": FALLING,
-                "slanted triangle": TRIANGLE,
-                "gradual": GRADUAL,
-                "all three": FALLING | TRIANGLE | GRADUAL,
-            },
-        ),
+        bases.rungs(bases.text_run("pretrain")),
         bases.rates(3e-3, 1e-2),
     ),
     seeds=(0, 1, 2, 3, 4),

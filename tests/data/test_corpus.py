@@ -143,6 +143,14 @@ def test_the_texts_of_a_dataset_are_a_corpus(tmp_path):
     assert len(texts(open_corpus(f"dataset:text:{tmp_path}", both))) == 4
     file = tmp_path / "test.tsv"
     assert texts(open_corpus(f"dataset:tsv:{file}", asked)) == ["three", "four"]
+    # A table needs no column of labels, and no header where the column is told by number.
+    bare = tmp_path / "bare.tsv"
+    bare.write_text("earn\tfive\nacq\tsix\n")
+    numbered = CorpusOptions(text_field="2")
+    assert texts(open_corpus(f"table:{bare}", numbered)) == ["five", "six"]
+    assert texts(open_corpus(bare, numbered)) == ["five", "six"]
+    with pytest.raises(DataError, match="which column is the text"):
+        open_corpus(bare)
 
 
 def test_documents_that_hold_a_test_text_are_left_out(tmp_path):

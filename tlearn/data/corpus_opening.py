@@ -15,6 +15,7 @@ from tlearn.data.held_out import HeldOut, WithoutHeldOut
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
 from tlearn.data.text_dataset import joined_texts
+from tlearn.data.text_files import read_texts
 from tlearn.data.text_opening import TextOptions, text_splits
 
 FORMS = """\
@@ -24,6 +25,7 @@ FORMS = """\
   jsonl:FILE|DIR     an object a line, its text in one field
   wikitext:FILE|DIR  articles under headings = Title =
   tfds:NAME          the texts of a prepared TFDS dataset
+  table:FILE         a row a document, its text in one column (TSV, CSV); labels are passed over
   dataset:DATASET    the texts of a labelled dataset, as in dataset:glue:DIR or dataset:a.tsv
   embedded:PACKAGE   the documentation of an installed package; embedded:stdlib is Python's own"""
 _SNIFFED = 10_000
@@ -56,8 +58,8 @@ def open_corpus(
 
     Args:
         spec: ``text:FILE|DIR``, ``lines:...``, ``blank:...``, ``jsonl:...``, ``wikitext:...``,
-            ``tfds:NAME``, ``dataset:DATASET``, ``embedded:PACKAGE``, or the path of a file or
-            folder; several joined by ``+``.
+            ``tfds:NAME``, ``table:FILE``, ``dataset:DATASET``, ``embedded:PACKAGE``, or the path
+            of a file or folder; several joined by ``+``.
         options: How they are read.
         held_out: Test texts; what holds one of them is left out of the corpus.
 
@@ -126,6 +128,10 @@ def _dataset(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corp
     return TextCorpus(select_split(splits, split, what=where, join=joined_texts))
 
 
+def _table(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
+    return TextCorpus(read_texts(where, text_column=asked.text_field))
+
+
 def _embedded(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
     return EmbeddedCorpus(where, held_out=held_out)
 
@@ -133,6 +139,7 @@ def _embedded(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Cor
 _OPENERS: dict[str, Callable[[str, CorpusOptions, HeldOut | None], Corpus]] = {
     **{form: _file_opener(form) for form in SUFFIXES},
     "tfds": _tfds,
+    "table": _table,
     "dataset": _dataset,
     "embedded": _embedded,
 }
@@ -161,7 +168,7 @@ def _sniff(text: str) -> str:
     if suffix in SUFFIXES["jsonl"]:
         return "jsonl"
     if suffix in (".tsv", ".csv"):
-        return "dataset"
+        return "table"
     if suffix not in SUFFIXES["text"]:
         raise DataError(f"{path}: cannot tell what this file is; expected one of\n{FORMS}")
     lines = [line for _, line in islice(read_lines(path, "replace"), _SNIFFED)]
