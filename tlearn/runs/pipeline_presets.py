@@ -88,12 +88,12 @@ def ulmfit_demo() -> Pipeline:
         ),
         stages=_stages(
             body="awd-lstm",
-            settings=("width=128", "hidden=256", "depth=2", "dropout_scale=0.3"),
+            settings=("width=160", "depth=1", "dropout_scale=0.1"),
             objective="next_tokens",
-            row_length=40,
+            row_length=20,
             batch_size=16,
             rate=4e-3,
-            lengths=("4ep", "1ep"),
+            lengths=("6ep", "2ep"),
             tokenizer="bpe",
             curves={
                 "head": "ulmfit",
