@@ -1,7 +1,7 @@
 """A model is a body that carries over and a head that is new."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -101,11 +101,18 @@ def initialise(
     Returns:
         Parameters and statistics by path.
     """
-    drawn = _draw(model, tuple((x.shape, jnp.dtype(x.dtype).name) for x in inputs), key)
+    drawn = _draw(model, _described(inputs), key)
     return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))
 
 
-# At module level, so that a study's many seeds compile one program.
+def _described(
+    inputs: Sequence[jax.ShapeDtypeStruct | Array],
+) -> tuple[tuple[tuple[int, ...], str], ...]:
+    return tuple((x.shape, jnp.dtype(x.dtype).name) for x in inputs)
+
+
+# At module level, so that a study's many seeds compile one program, and that shapes and weights are
+# had from one trace.
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _draw(model: Model, inputs: tuple[tuple[tuple[int, ...], str], ...], key: Array) -> Any:
     zeros = [jnp.zeros(shape, dtype) for shape, dtype in inputs]
@@ -114,7 +121,6 @@ def _draw(model: Model, inputs: tuple[tuple[tuple[int, ...], str], ...], key: Ar
 
 def shapes(model: Model, *inputs: jax.ShapeDtypeStruct) -> tuple[FlatParams, FlatParams]:
     """Like `initialise` but returns shapes only: no memory, no compilation."""
-    drawn = jax.eval_shape(
-        lambda key, *x: model.init(key, *x, train=False), jax.random.key(0), *inputs
-    )
+    static: Any = model  # Linen modules are hashable, which their type does not say.
+    drawn = jax.eval_shape(functools.partial(_draw, static, _described(inputs)), jax.random.key(0))
     return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))

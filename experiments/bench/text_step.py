@@ -11,7 +11,8 @@ torch.compile. With a part frozen, both sides run that part without dropout and 
         [--length 32 64 128] [--freeze none half body] [--compiled] [--threads 2] [--json PATH]
 
 `--first-step` measures instead how long a new process takes from the end of its imports to the end
-of its first step, with a cold and with a warm compile cache.
+of its first step, with a cold and with a warm compile cache, its weights loaded from a Hugging Face
+folder as a fine-tuning's are.
 """
 
 import argparse
@@ -49,12 +50,15 @@ def frozen(freeze: str, depth: int) -> str:
     return f"bottom:{1 + depth // 2}" if freeze == "half" else freeze
 
 
-def ours(shape: str, given: Batch, freeze: str, dropout: float) -> dict[str, Any]:
-    """The library's step and forward pass as calls without arguments, and the starting weights."""
+def ours(shape: str, given: Batch, freeze: str, dropout: float, folder: str = "") -> dict[str, Any]:
+    """The library's step and forward pass as calls without arguments, and the starting weights.
+
+    The body's weights are loaded if a folder is given, and drawn otherwise.
+    """
     import jax
     import jax.numpy as jnp
 
-    from tlearn import bodies, heads
+    from tlearn import bodies, heads, hub
     from tlearn.model import Model, initialise, variables
     from tlearn.objectives import Classification
     from tlearn.train.schedules import Constant
@@ -68,7 +72,18 @@ def ours(shape: str, given: Batch, freeze: str, dropout: float) -> dict[str, Any
     model = Model(body, heads.Linear(CLASSES, kernel_init="scaled", dropout=dropout))
     batch = {name: jnp.asarray(value) for name, value in given.items()}
     inputs = [batch[name] for name in body.inputs]
-    params, _ = initialise(model, jax.random.key(0), *(x[:1] for x in inputs))
+    if folder:
+        # The body is not drawn: what nobody reads is not compiled.
+        @jax.jit
+        def draw(key: Any) -> Any:
+            drawn, _ = initialise(model, key, *(x[:1] for x in inputs))
+            return {path: value for path, value in drawn.items() if path.startswith("head/")}
+
+        loaded = hub.load(f"hf:{folder}", pooling=body.pooling).params
+        params = {path: v for path, v in loaded.items() if path.startswith("body/")}
+        params |= draw(jax.random.key(0))
+    else:
+        params, _ = initialise(model, jax.random.key(0), *(x[:1] for x in inputs))
     optimizer = adamw(RATE, Constant())
     strategy = Strategy(freeze=frozen(freeze, body.depth), weight_decay=DECAY)
     rows = plan(params, strategy, layers=body.layer_names)
@@ -95,6 +110,22 @@ def ours(shape: str, given: Batch, freeze: str, dropout: float) -> dict[str, Any
     }
 
 
+def peer_config(body: Any, dropout: float) -> Any:
+    """The shape of a body, as transformers says it."""
+    import transformers
+
+    return transformers.BertConfig(
+        vocab_size=body.vocab_size,
+        hidden_size=body.width,
+        num_hidden_layers=body.depth,
+        num_attention_heads=body.heads,
+        intermediate_size=body.feed_forward,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=None,
+    )
+
+
 def theirs(
     side: dict[str, Any], given: Batch, freeze: str, dropout: float, threads: int, kind: str
 ) -> dict[str, Any]:
@@ -105,16 +136,7 @@ def theirs(
 
     torch.set_num_threads(threads)
     body, params = side["body"], side["params"]
-    config: Any = transformers.BertConfig(
-        vocab_size=body.vocab_size,
-        hidden_size=body.width,
-        num_hidden_layers=body.depth,
-        num_attention_heads=body.heads,
-        intermediate_size=body.feed_forward,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        pad_token_id=None,
-    )
+    config = peer_config(body, dropout)
     config.num_labels = CLASSES
     network: Any = transformers.BertForSequenceClassification(config)
     tensors = dict(network.named_parameters())
@@ -238,7 +260,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, sys.argv[1])
 import text_step
 started, cpu = time.perf_counter(), time.process_time()
-side = text_step.ours(sys.argv[3], text_step.data(32, int(sys.argv[4])), "none", 0.1)
+given = text_step.data(32, int(sys.argv[4]))
+side = text_step.ours(sys.argv[3], given, "none", 0.1, sys.argv[5])
 ready = time.perf_counter()
 side["train step"]()
 print(ready - started, time.perf_counter() - started, time.process_time() - cpu)
@@ -248,13 +271,19 @@ print(ready - started, time.perf_counter() - started, time.process_time() - cpu)
 def first_step(shape: str, length: int, repeats: int) -> dict[str, Any]:
     """Seconds from the end of the imports to the end of the first step, in new processes.
 
-    In between: weights drawn, plan, state, step traced and compiled (or fetched), one step taken.
+    In between: weights loaded, plan, state, step traced and compiled (or fetched), one step taken.
     """
+    import transformers
+
+    from tlearn import bodies
+
     here = str(Path(__file__).resolve().parent)
-    with tempfile.TemporaryDirectory() as cache:
+    body = bodies.create(shape)
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as folder:
+        transformers.BertModel(peer_config(body, DROPOUT)).save_pretrained(folder)
         found = []
         for _ in range(1 + repeats):
-            command = [sys.executable, "-c", FIRST_STEP, here, cache, shape, str(length)]
+            command = [sys.executable, "-c", FIRST_STEP, here, cache, shape, str(length), folder]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found.append([float(word) for word in done.stdout.split()[-3:]])
     cold, *warm = found

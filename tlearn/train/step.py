@@ -239,7 +239,8 @@ def _update(
     sound: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One optimizer update from gradient sums over ``count`` examples."""
-    mean = {path: g / jnp.maximum(count, 1.0) for path, g in gradients.items()}
+    share = jnp.maximum(count, 1.0)
+    mean = {path: g / share for path, g in gradients.items()}
     total = state.numbers["total"]
     trainable, slots, report = take_step(
         recipe.optimizer,
