@@ -122,6 +122,18 @@ def test_docstrings_are_read_without_importing(toy):
     ]
 
 
+def test_lines_that_are_there_again_are_read_once(toy):
+    line = "x is what everything here is about"
+    (toy / "zero.py").write_text(f'"""First of all.\n\n{line}\n\nReturns\n\nOne."""\n')
+    (toy / "zeta.py").write_text(f'"""Second of all.\n\n{line}\n\nReturns\n\nTwo."""\n')
+    (toy / "zoo.py").write_text(f'"""{line}"""\n')
+    found = {document.id: document.text for document in EmbeddedCorpus("toy")}
+    assert found["toy.zero"].split() == f"First of all. {line} Returns One.".split()
+    assert found["toy.zeta"].split() == "Second of all. Returns Two.".split()
+    # All that it says was said.
+    assert "toy.zoo" not in found
+
+
 def test_a_changed_source_changes_the_digest(toy):
     corpus = EmbeddedCorpus("toy")
     before, parts = corpus.digest, corpus.parts
