@@ -45,11 +45,11 @@ GENERAL_RUN = replace(
 )
 
 
-def adapted(name: str, corpus: str, length: str, **changes: str) -> RunStage:
+def adapted(name: str, corpus: str, length: str, *, text_column: str = "") -> RunStage:
     """Goes on with another corpus, and tells what is forgotten of the general one."""
     run = replace(
         GENERAL_RUN,
-        data=DataConfig(data=corpus, validation="5%", **changes),
+        data=DataConfig(data=corpus, validation="5%", text_column=text_column),
         body=RunConfig(data=DataConfig(data=corpus)).body,
         source="stage:general",
         head=HeadConfig(head_weights="source"),

@@ -1,0 +1,114 @@
+"""An LSTM, a small BERT and a small GPT through the same three stages: their tables side by side.
+
+Reads what the three preset pipelines left: accuracy with few and more labels from scratch, from
+general text, and from general text adapted to the domain, paired by seed; and what each language
+model reached.
+
+    for name in ulmfit bert gpt; do tlearn pipeline $name-demo --out runs/$name; done
+    python experiments/text/three_families.py --demo runs/ulmfit runs/bert runs/gpt \
+        --out experiments/results
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tlearn.studies.contents import efficiency_from_scores
+from tlearn.studies.statistics import Interval, show
+
+SCRATCH = "from scratch"
+
+
+def read(demo: Path) -> dict:
+    """The report of a pipeline's last stage, and its scores by arm, amount and seed.
+
+    Raises:
+        SystemExit: If there is not exactly one finished last stage.
+    """
+    found = sorted(demo.glob("labels-*/results.json"))
+    if len(found) != 1:
+        raise SystemExit(f"{demo} has {len(found)} finished stages labels-*; expected one")
+    report = json.loads(found[0].read_text(encoding="utf-8"))
+    table = report["efficiency"]
+    scores = {
+        arm: {
+            amount: {seed: value for seed, value in one["scores"]}
+            for amount, one in zip(table["points"], summaries, strict=True)
+        }
+        for arm, summaries in table["summaries"].items()
+    }
+    return {"report": report, "scores": scores}
+
+
+def difference(interval: Interval | None, mean: float | None) -> str:
+    """A mean difference with its interval."""
+    if interval is None:
+        return show(mean)
+    return f"{show(mean)} [{show(interval.low)}, {show(interval.high)}]"
+
+
+def table(demos: dict[str, dict]) -> str:
+    """All families as Markdown."""
+    amounts = next(iter(demos.values()))["report"]["efficiency"]["points"]
+    seeds = next(iter(demos.values()))["report"]["protocol"][1]
+    lines = [
+        "# What each stage buys: three families, one corpus, one task",
+        "",
+        next(iter(demos.values()))["report"]["protocol"][0] + " " + seeds,
+        "",
+        "Test accuracy, mean ± half the 95 % t-interval; Δ paired by seed with its 95 % interval.",
+        "",
+        f"| family | arm | {' | '.join(f'{n} labels a class' for n in amounts)} |",
+        f"| --- | --- |{' ---: |' * len(amounts)}",
+    ]
+    for name, demo in demos.items():
+        scores = demo["scores"]
+        from_scratch = efficiency_from_scores(scores, SCRATCH)
+        for arm, summaries in from_scratch.summaries.items():
+            cells = [
+                f"{show(one.mean)} ± {show(one.interval.half_width if one.interval else None)}"
+                for one in summaries
+            ]
+            lines.append(f"| {name} | {arm} | {' | '.join(cells)} |")
+        last = [arm for arm in scores if arm != SCRATCH]
+        stages = efficiency_from_scores({arm: scores[arm] for arm in last}, last[0])
+        for arm, reference, found in (
+            *((arm, SCRATCH, from_scratch.comparisons[arm]) for arm in last),
+            *((arm, last[0], stages.comparisons[arm]) for arm in last[1:]),
+        ):
+            cells = [difference(one.interval, one.mean) for one in found]
+            lines.append(f"| {name} | Δ {arm} − {reference} | {' | '.join(cells)} |")
+    lines.append("")
+    for name, demo in demos.items():
+        lines += [f"{name}: {note}" for note in demo["report"]["notes"]]
+        lines += [demo["report"]["protocol"][2], ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Writes the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--demo", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results"))
+    asked = parser.parse_args()
+    demos = {folder.name: read(folder) for folder in asked.demo}
+    asked.out.mkdir(parents=True, exist_ok=True)
+    text = table(demos)
+    (asked.out / "three_families.md").write_text(text, encoding="utf-8")
+    kept = {
+        name: {
+            "scores": demo["scores"],
+            "notes": demo["report"]["notes"],
+            "protocol": demo["report"]["protocol"],
+            "versions": demo["report"]["versions"],
+        }
+        for name, demo in demos.items()
+    }
+    (asked.out / "three_families.json").write_text(json.dumps(kept, indent=1) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
