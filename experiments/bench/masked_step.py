@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from side_by_side import alternate, median_ms, ratio, settle, write
+from text_step import peer_config
 
 RATE, DROPOUT, MASKED = 1e-4, 0.1, 0.15
 Batch = dict[str, Any]
@@ -50,19 +51,9 @@ def network(shape: str, vocabulary: int, length: int, dropout: float) -> Any:
 
     from tlearn import bodies
 
-    body: Any = bodies.create(shape, vocab_size=vocabulary)
     torch.manual_seed(0)
-    config: Any = transformers.BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=body.width,
-        num_hidden_layers=body.depth,
-        num_attention_heads=body.heads,
-        intermediate_size=body.feed_forward,
-        max_position_embeddings=length,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        pad_token_id=None,
-    )
+    config = peer_config(bodies.create(shape, vocab_size=vocabulary), dropout)
+    config.max_position_embeddings = length
     return transformers.BertForMaskedLM(config).train()
 
 

@@ -7,9 +7,6 @@ A store holds ``tokens-00000.bin``, ``tokens-00001.bin``, ... of bounded size, `
 
 import contextlib
 import json
-import os
-import shutil
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +15,7 @@ import numpy as np
 
 from tlearn.data.errors import DataError
 from tlearn.data.spliced import Spliced
+from tlearn.data.whole_folder import whole_folder
 
 FORMAT = 1
 SHARD = 1 << 26
@@ -203,43 +201,11 @@ def map_files(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a folder that becomes ``folder`` on success and vanishes on failure.
 
-    What a killed process left behind is removed by the next one on the same machine.
+    Raises:
+        DataError: If something else is there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name}.partial-{socket.gethostname()}-"
-    for left in folder.parent.iterdir():
-        if left.name.startswith(prefix) and not _alive(left.name.removeprefix(prefix)):
-            shutil.rmtree(left, ignore_errors=True)
-    partial = folder.parent / f"{prefix}{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    # Where another process has built the same in the meantime, its store is as good.
+    with whole_folder(folder, replace=False) as partial:
         yield partial
-        for path in (*partial.iterdir(), partial):
-            _to_disk(path)
-        # Where another process has built the same in the meantime, its store is as good.
-        with contextlib.suppress(OSError):
-            partial.rename(folder)
-        if not (folder / "meta.json").exists():
-            raise DataError(f"{folder}: is no token store and in the way of one; remove it")
-        _to_disk(folder.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    if not (folder / "meta.json").exists():
+        raise DataError(f"{folder}: is no token store and in the way of one; remove it")

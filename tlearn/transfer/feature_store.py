@@ -5,15 +5,12 @@ data has labels, and ``meta.json`` with what the features are of. Row i is examp
 set; rows that only fill a batch are not stored.
 """
 
-import contextlib
 import dataclasses
 import errno
 import json
 import math
 import os
 import shutil
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,48 +176,6 @@ def refuse_foreign(folder: Path) -> None:
         raise StoreError(
             f"{folder} holds other files ({', '.join(others[:5])}); name a folder of its own"
         )
-
-
-@contextlib.contextmanager
-def atomically(folder: Path) -> Iterator[Path]:
-    """Yields a folder beside ``folder`` that takes its place on success and vanishes on failure."""
-    prefix = f".{folder.name}.partial-{socket.gethostname()}-"
-    for left in folder.parent.iterdir():
-        if left.name.startswith(prefix) and not _alive(left.name.removeprefix(prefix)):
-            shutil.rmtree(left, ignore_errors=True)
-    partial = folder.parent / f"{prefix}{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        for path in (*partial.iterdir(), partial):
-            _to_disk(path)
-        old = partial.with_name(partial.name + "-old")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        _to_disk(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _alive(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tlearn.data.whole_folder import whole_folder
 from tlearn.transfer.feature_store import (
     FORMAT,
     DType,
@@ -15,7 +16,6 @@ from tlearn.transfer.feature_store import (
     StoreError,
     StoreKey,
     allocate,
-    atomically,
     numpy_dtype,
     open_store,
     refuse_foreign,
@@ -109,8 +109,7 @@ def extract(
             if not changed:
                 return store
         origin = "recomputed: " + "; ".join(changed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(folder) as partial:
+    with whole_folder(folder, replace=True) as partial:
         _write(apply, batches, partial, key, examples, shape, progress)
     return dataclasses.replace(open_store(folder), origin=origin)
 
