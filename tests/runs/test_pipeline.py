@@ -8,6 +8,7 @@ import signal
 import pytest
 from killing import Children, kill_when, record
 
+from tlearn.data import embedded
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
 from tlearn.runs.label_curves import LabelCurves
 from tlearn.runs.objective_config import ObjectiveConfig
@@ -210,3 +211,12 @@ def test_presets_are_four_stages_that_hold_the_tasks_test_texts_out(name):
     assert adapt.run.source == "stage:pretrain"
     assert adapt.run.head.head_weights == "source"
     assert labels.call.task == "embedded:scipy"
+
+
+def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, monkeypatch):
+    stages = (TokenizerStage(name="pieces", corpus="embedded:stdlib", vocab_size=300),)
+    made = Pipeline("one", stages)
+    before = plan_pipeline(made, tmp_path)[0].digest
+    assert plan_pipeline(made, tmp_path)[0].digest == before
+    monkeypatch.setattr(embedded, "RULES", embedded.RULES + 1)
+    assert plan_pipeline(made, tmp_path)[0].digest != before

@@ -16,8 +16,8 @@ from tlearn.data.docstrings import (
 )
 from tlearn.data.held_out import HeldOut
 
-_RULES = 2
-"""Raised when the same source files make other documents."""
+RULES = 2
+"""Raised when the same source files make other documents or tasks."""
 _REPEATED = 5
 """Words of a line that is read only once. Packages say the same of a parameter wherever it is: a
 seventh of scipy's words. A model that learns such lines by heart looks better than it reads."""
@@ -91,7 +91,7 @@ class EmbeddedCorpus(Corpus):
     def digest(self) -> str:
         """SHA-256 of all source files and of what is held out."""
         # Another Python may parse a file that this one cannot.
-        return digest_of(f"embedded {_RULES} {sys.version_info[:2]}", self.parts)
+        return digest_of(f"embedded {RULES} {sys.version_info[:2]}", self.parts)
 
 
 def _known(text: str, seen: set[bytes]) -> bool:

@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from sys import version
 
+from tlearn.data import embedded
+
 
 def fingerprint(spec: str) -> str:
     """SHA-256 of what a dataset's or corpus's name stands for.
@@ -51,8 +53,11 @@ def _file(file: Path, size: int, changed: int) -> str:
 
 
 def _package(name: str) -> str:
-    """Versions of the packages that a documentation is read of; Python's own is always among."""
-    found = [version]
+    """Versions of the packages that a documentation is read of, and of how it is read.
+
+    Python's own is always among them.
+    """
+    found = [version, f"rules {embedded.RULES}"]
     for part in name.replace("embedded:", "").replace(",", "+").split("+"):
         package = part.partition(".")[0].strip()
         try:

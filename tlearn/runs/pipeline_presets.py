@@ -113,48 +113,49 @@ def ulmfit_demo() -> Pipeline:
     )
 
 
-_SMALL = ("width=128", "depth=2", "heads=4", "feed_forward=512", "positions=128")
+def _blocks(name: str, about: str, title: str, **different: Any) -> Pipeline:
+    """The same with two blocks of 128 in place of the LSTM."""
+    return Pipeline(
+        name=name,
+        about=about,
+        stages=_stages(
+            settings=("width=128", "depth=2", "heads=4", "feed_forward=512", "positions=128"),
+            row_length=64,
+            batch_size=32,
+            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
+            title=title,
+            **different,
+        ),
+    )
 
 
 def bert_demo() -> Pipeline:
     """BERT's two objectives and the same three stages (Devlin et al. 2019)."""
-    return Pipeline(
-        name="bert-demo",
-        about="the same with a tiny BERT: masked tokens and next sentence",
-        stages=_stages(
-            body="bert-tiny",
-            settings=_SMALL,
-            objective="next_sentence",
-            row_length=64,
-            batch_size=32,
-            rate=1e-3,
-            lengths=("8ep", "4ep"),
-            adapt_rate=5e-4,
-            tokenizer="wordpiece",
-            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
-            title="A tiny BERT: what each stage buys",
-        ),
+    return _blocks(
+        "bert-demo",
+        "the same with a tiny BERT: masked tokens and next sentence",
+        "A tiny BERT: what each stage buys",
+        body="bert-tiny",
+        objective="next_sentence",
+        rate=1e-3,
+        adapt_rate=5e-4,
+        lengths=("8ep", "4ep"),
+        tokenizer="wordpiece",
     )
 
 
 def gpt_demo() -> Pipeline:
     """A language model of blocks and the same three stages (Radford et al. 2018)."""
-    return Pipeline(
-        name="gpt-demo",
-        about="the same with a tiny GPT-2",
-        stages=_stages(
-            body="gpt2",
-            settings=_SMALL,
-            objective="next_tokens",
-            row_length=64,
-            batch_size=32,
-            rate=2e-3,
-            lengths=("4ep", "2ep"),
-            adapt_rate=1e-3,
-            tokenizer="bpe",
-            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
-            title="A tiny GPT: what each stage buys",
-        ),
+    return _blocks(
+        "gpt-demo",
+        "the same with a tiny GPT-2",
+        "A tiny GPT: what each stage buys",
+        body="gpt2",
+        objective="next_tokens",
+        rate=2e-3,
+        adapt_rate=1e-3,
+        lengths=("4ep", "2ep"),
+        tokenizer="bpe",
     )
 
 
