@@ -28,8 +28,8 @@ import numpy as np
 import side_by_side
 
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, replace
-from tlearn.runs.study_group import Group, gather
-from tlearn.runs.study_many import Looks, run_group, run_many
+from tlearn.runs.study.group import Group, gather
+from tlearn.runs.study.many import Looks, run_group, run_many
 from tlearn.studies.block import Compiler, train_block
 
 RATES, STRENGTHS, SEEDS = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), (0.0, 0.01, 0.1, 1.0), range(8)

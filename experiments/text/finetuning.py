@@ -196,7 +196,10 @@ def measure(asked: argparse.Namespace, place: Path) -> dict:
 def table(task: str, measured: dict) -> str:
     """The figures as Markdown, differences paired by seed."""
     runs = measured["accuracy"]
-    pairs = compare(runs, "everything")
+    # From scratch is one run, for contrast: there is nothing to pair.
+    seeds = runs["everything"].keys()
+    paired = {arm: values for arm, values in runs.items() if values.keys() == seeds}
+    pairs = compare(paired, "everything")
     lines = [
         f"# MiniLM-L6 on {task}",
         "",
@@ -224,6 +227,12 @@ def table(task: str, measured: dict) -> str:
         f"({tried}); from scratch the rate is {protocol.SCRATCH_RATE:g}, not chosen. Fewer than "
         "five pairs: no arm is called better.",
     ]
+    if task == "sst2":
+        lines += [
+            "",
+            "Trained on the 6,920 whole sentences of SST-2. GLUE's SST-2 has 67,349 phrases of "
+            "them, and published figures of small BERTs (0.90 to 0.92) are of those.",
+        ]
     return "\n".join(lines) + "\n"
 
 

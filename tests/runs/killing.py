@@ -49,7 +49,7 @@ class Children:
         self.folder = folder
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(
-            ["tlearn.runs.training", "tlearn.cli.train", "tlearn.runs.study_many"]
+            ["tlearn.runs.training", "tlearn.cli.train", "tlearn.runs.study.many"]
         )
         before = dict(os.environ)
         os.environ.update(environment(folder))
@@ -108,8 +108,8 @@ def _child(args: list[str], said: str, limits: dict[str, Any]) -> None:
 
 
 def _run_study(args: list[str]) -> int:
-    from tlearn.runs.study_opening import open_study
-    from tlearn.runs.study_running import run_study
+    from tlearn.runs.study.opening import open_study
+    from tlearn.runs.study.running import run_study
 
     _, file, _, out = args
     run_study(open_study(file), out)
@@ -129,9 +129,9 @@ def _die_at_sync(count: int) -> None:
 
 
 def _log_training(log: str) -> None:
-    from tlearn.runs import study_many
+    from tlearn.runs.study import many
 
-    run = study_many.run_many
+    run = many.run_many
 
     def run_many(configs: Any, *args: Any, **settings: Any) -> Any:
         with open(log, "a") as stream:
@@ -140,7 +140,7 @@ def _log_training(log: str) -> None:
                 stream.write(json.dumps(name) + "\n")
         return run(configs, *args, **settings)
 
-    study_many.run_many = run_many
+    many.run_many = run_many
 
 
 def kill_when(child: Any, moment: Callable[[], bool], sign: int = signal.SIGKILL) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.study import Factor, Study
-from tlearn.runs.study_many import Outcome
+from tlearn.runs.study.many import Outcome
 from tlearn.studies.contents import Cost
 
 BASE = replace(

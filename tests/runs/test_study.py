@@ -8,12 +8,12 @@ import pytest
 
 from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.study import Factor, Study, from_values, to_values
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_forecast import check_budget, forecast
-from tlearn.runs.study_keys import run_key
-from tlearn.runs.study_plans import differences
-from tlearn.runs.study_results import collect
-from tlearn.runs.study_running import choose, pending, run_study
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.forecast import check_budget, forecast
+from tlearn.runs.study.keys import run_key
+from tlearn.runs.study.plans import differences
+from tlearn.runs.study.results import collect
+from tlearn.runs.study.running import choose, pending, run_study
 from tlearn.studies.records import Record
 from tlearn.studies.statistics import compare
 

@@ -13,12 +13,12 @@ from killing import Children, environment, holder_of
 from small_study import as_file, kept, small
 
 from tlearn.cli.main import main
-from tlearn.runs.study_engines import engine
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_remote import BUSY, attempt, settle
-from tlearn.runs.study_resources import Resources
-from tlearn.runs.study_results import collect
-from tlearn.runs.study_running import StudyError, run_study
+from tlearn.runs.study.engines import engine
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.remote import BUSY, attempt, settle
+from tlearn.runs.study.resources import Resources
+from tlearn.runs.study.results import collect
+from tlearn.runs.study.running import StudyError, run_study
 from tlearn.studies.study_page import write_study
 
 
@@ -111,7 +111,7 @@ def test_ray_with_a_worker_killed_gives_the_same_table(children, study, whole):
 @pytest.mark.slow
 def test_jobs_of_submitit_give_the_same_table(children, whole, monkeypatch):
     needs("submitit")
-    from tlearn.runs.study_slurm import slurm_engine
+    from tlearn.runs.study.slurm import slurm_engine
 
     for name, value in environment(children.folder).items():
         monkeypatch.setenv(name, value)
@@ -152,7 +152,7 @@ printf '3_0|RUNNING|here\n3_1|RUNNING|here\n'
 @pytest.mark.slow
 def test_an_array_whose_job_dies_gives_the_same_table(children, whole, tmp_path, monkeypatch):
     needs("submitit")
-    from tlearn.runs.study_slurm import slurm_engine
+    from tlearn.runs.study.slurm import slurm_engine
 
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
         (tmp_path / name).write_text(text.format(shell="/bin/bash", folder=tmp_path))

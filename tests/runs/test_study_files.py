@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlearn.runs.study_opening import open_study
+from tlearn.runs.study.opening import open_study
 
 _FOLDER = Path(__file__).parents[2] / "experiments" / "studies"
 _FILES = sorted(p for p in _FOLDER.glob("*.py") if "\nSTUDY = " in p.read_text("utf-8"))

@@ -6,9 +6,9 @@ from small_runs import config
 
 from tlearn.runs.config import replace
 from tlearn.runs.study import Arm, Cell
-from tlearn.runs.study_keys import groups, program_key, shares
-from tlearn.runs.study_many import Looks, run_many
-from tlearn.runs.study_single import run_single
+from tlearn.runs.study.keys import groups, program_key, shares
+from tlearn.runs.study.many import Looks, run_many
+from tlearn.runs.study.single import run_single
 from tlearn.studies.block import Compiler
 from tlearn.train.mesh import make_mesh
 
@@ -88,7 +88,7 @@ def test_a_run_that_diverges_is_told_and_harms_no_other(digits_run):
 def test_blocks_that_do_not_fit_are_cut_and_give_the_same(digits_run, monkeypatch):
     asked = [config(digits_run, **BASE, seed=seed) for seed in range(3)]
     whole = run_many(asked, LOOKS)
-    monkeypatch.setattr("tlearn.runs.study_many.memory_limit", lambda: 1)
+    monkeypatch.setattr("tlearn.runs.study.many.memory_limit", lambda: 1)
     compiler = Compiler()
     cut = run_many(asked, LOOKS, compiler=compiler)
     assert [c.metrics for c in cut] == [w.metrics for w in whole]

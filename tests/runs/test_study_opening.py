@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from tlearn.runs.study_opening import open_study
+from tlearn.runs.study.opening import open_study
 
 _STUDY = """
 import dataclasses
 
 import beside_it
 
-from tlearn.runs.study_presets import digits_rates
+from tlearn.runs.study.presets import digits_rates
 
 STUDY = dataclasses.replace(digits_rates(), name=beside_it.NAME)
 """

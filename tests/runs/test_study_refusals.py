@@ -12,9 +12,9 @@ from tlearn.cli.main import main
 from tlearn.runs.config import replace
 from tlearn.runs.folder import RunFolderError
 from tlearn.runs.study import Factor
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_results import collect
-from tlearn.runs.study_running import StudyError, pending, run_study
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.results import collect
+from tlearn.runs.study.running import StudyError, pending, run_study
 from tlearn.studies.records import Results
 from tlearn.studies.statistics import compare
 from tlearn.studies.study_files import csv_text, rows_of
@@ -35,7 +35,7 @@ def trained(monkeypatch) -> list[tuple]:
         log.extend((c.train.seed, c.strategy.layer_decay, c.optimizer.rate) for c in configs)
         return pretend(configs, looks, **settings)
 
-    monkeypatch.setattr("tlearn.runs.study_many.run_many", run_many)
+    monkeypatch.setattr("tlearn.runs.study.many.run_many", run_many)
     return log
 
 
@@ -103,7 +103,7 @@ def test_what_only_the_data_can_refuse_is_told_before_training(
 
 
 def test_an_arm_that_diverges_has_failed_and_is_never_better(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlearn.runs.study_running._mesh", lambda: None)
+    monkeypatch.setattr("tlearn.runs.study.running._mesh", lambda: None)
     study = small(
         factors=(Factor("rate", {"usual": {"rate": 0.1}, "wild": {"rate": 1e6}}),),
         seeds=(0, 1, 2, 3, 4),
@@ -140,7 +140,7 @@ def test_the_lucky_ones_of_an_arm_that_fails_do_not_win(trained, tmp_path, monke
             made.append(found.__class__(**{**vars(found), **change}))
         return made
 
-    monkeypatch.setattr("tlearn.runs.study_many.run_many", run_many)
+    monkeypatch.setattr("tlearn.runs.study.many.run_many", run_many)
     study = small(seeds=tuple(range(10)))
     results = collect(study, run_study(study, tmp_path / "out", say=quiet), "command")
     assert compare(results.scores(), "equal")["decayed"].verdict.kind == "undecided"
@@ -158,7 +158,7 @@ def test_a_run_that_breaks_down_is_tried_once_more_and_then_counted(tmp_path, mo
             raise RuntimeError("no memory")
         return pretend(configs, looks)
 
-    monkeypatch.setattr("tlearn.runs.study_many.run_many", run_many)
+    monkeypatch.setattr("tlearn.runs.study.many.run_many", run_many)
     study = small(factors=(Factor("rates", {"a": {}}),), seeds=(0, 1, 2, 3), unit_runs=3)
     results = collect(study, run_study(study, tmp_path / "out", say=quiet), "command")
     assert tries == [(0, 1, 2), (0,), (1,), (2,), (3,)]
@@ -238,7 +238,7 @@ def test_a_disk_that_fills_costs_nothing_that_was_done(trained, fails, tmp_path,
         write_whole(file, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr("tlearn.runs.study_folder.write_whole", filling)
+        patched.setattr("tlearn.runs.study.folder.write_whole", filling)
         with pytest.raises((StudyError, RunFolderError), match="No space left on device"):
             run_study(small(), out, say=quiet)
     done = {} if fails == 1 else StudyFolder.open(out).records()

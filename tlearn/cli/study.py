@@ -49,12 +49,12 @@ def study(args: Sequence[str]) -> int:
     o = read(Options, args, verb="study", about=about)
     if not o.study:
         raise Refused("study needs a preset or a file: tlearn study digits-rates --out DIR")
-    from tlearn.runs.study_engines import engine
-    from tlearn.runs.study_forecast import check_budget, forecast
-    from tlearn.runs.study_opening import open_study
-    from tlearn.runs.study_resources import Resources
-    from tlearn.runs.study_results import collect
-    from tlearn.runs.study_running import run_study
+    from tlearn.runs.study.engines import engine
+    from tlearn.runs.study.forecast import check_budget, forecast
+    from tlearn.runs.study.opening import open_study
+    from tlearn.runs.study.resources import Resources
+    from tlearn.runs.study.results import collect
+    from tlearn.runs.study.running import run_study
 
     found = open_study(o.study)
     out = o.out or f"runs/{found.name}"
@@ -64,7 +64,7 @@ def study(args: Sequence[str]) -> int:
         sys.stdout.flush()
 
     if o.report:
-        from tlearn.runs.study_folder import StudyFolder
+        from tlearn.runs.study.folder import StudyFolder
 
         folder = StudyFolder.open(out)
     else:

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from tlearn.runs.study_resources import Resources
-from tlearn.runs.study_running import Engine, local
+from tlearn.runs.study.resources import Resources
+from tlearn.runs.study.running import Engine, local
 
 Name = Literal["local", "ray", "slurm"]
 _CLUSTER = ("workers", "cpus", "gpus", "memory")
@@ -29,10 +29,10 @@ def engine(name: Name, resources: Resources) -> Engine:
         return local
     try:
         if name == "ray":
-            from tlearn.runs.study_ray import ray_engine
+            from tlearn.runs.study.ray import ray_engine
 
             return ray_engine(resources)
-        from tlearn.runs.study_slurm import slurm_engine
+        from tlearn.runs.study.slurm import slurm_engine
 
         return slurm_engine(resources)
     except ModuleNotFoundError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from tlearn.model import Model, variables
 from tlearn.params import layer_of
 from tlearn.runs.reading import Selection
-from tlearn.runs.study_group import Group
+from tlearn.runs.study.group import Group
 from tlearn.runs.use import load
 from tlearn.studies.block import Block
 from tlearn.studies.cka import linear_cka

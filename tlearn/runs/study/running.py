@@ -10,8 +10,8 @@ import numpy as np
 
 from tlearn.runs.config import from_json as config_from
 from tlearn.runs.study import Cell, Study, from_values
-from tlearn.runs.study_folder import StudyFolder, Unit
-from tlearn.runs.study_keys import run_key
+from tlearn.runs.study.folder import StudyFolder, Unit
+from tlearn.runs.study.keys import run_key
 from tlearn.studies.records import Record
 
 Say = Callable[[str], None]
@@ -161,8 +161,8 @@ def _carry_out(
     unit: Unit, place: Path, say: Say
 ) -> tuple[list[Record], dict[str, np.ndarray], dict[str, list[str]], dict[str, Any]]:
     """Trains the runs of a unit; one that breaks down is tried once more, by itself."""
-    from tlearn.runs.study_many import Looks, Outcome, run_many
-    from tlearn.runs.study_single import run_single
+    from tlearn.runs.study.many import Looks, Outcome, run_many
+    from tlearn.runs.study.single import run_single
     from tlearn.runs.versions import versions
     from tlearn.studies.block import Compiler
 
@@ -269,7 +269,7 @@ def _finite(figures: Mapping[str, float]) -> bool:
 
 
 def _shared(config: Any) -> bool:
-    from tlearn.runs.study_keys import shares
+    from tlearn.runs.study.keys import shares
 
     return shares(config)
 

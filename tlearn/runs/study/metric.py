@@ -10,7 +10,7 @@ import numpy as np
 
 from tlearn.model import variables
 from tlearn.params.paths import nearest
-from tlearn.runs.study_group import Group
+from tlearn.runs.study.group import Group
 from tlearn.train.loop import means_of
 from tlearn.train.step import inputs
 

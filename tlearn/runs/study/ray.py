@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_remote import BUSY, attempt, settle
-from tlearn.runs.study_resources import Resources
-from tlearn.runs.study_running import Engine, Say, StudyError
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.remote import BUSY, attempt, settle
+from tlearn.runs.study.resources import Resources
+from tlearn.runs.study.running import Engine, Say, StudyError
 
 RETRIES = 3
 """How often Ray repeats a unit whose worker died."""

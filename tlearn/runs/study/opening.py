@@ -7,7 +7,7 @@ from typing import Any
 
 from tlearn.params.paths import nearest
 from tlearn.runs.study import Study
-from tlearn.runs.study_presets import PRESETS
+from tlearn.runs.study.presets import PRESETS
 
 
 def open_study(spec: str) -> Study:

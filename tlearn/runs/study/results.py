@@ -5,10 +5,10 @@ import datetime
 from typing import Any
 
 from tlearn.runs.study import Study
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_keys import run_key
-from tlearn.runs.study_plans import differences
-from tlearn.runs.study_running import choose
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.keys import run_key
+from tlearn.runs.study.plans import differences
+from tlearn.runs.study.running import choose
 from tlearn.studies.records import Record, Results
 
 

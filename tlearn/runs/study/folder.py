@@ -16,7 +16,7 @@ from tlearn import __version__
 from tlearn.runs.folder import RunFolderError, write_whole
 from tlearn.runs.lock import Lock, LockedError
 from tlearn.runs.study import FORMAT, Cell, Study, from_values, to_values
-from tlearn.runs.study_keys import groups, run_key
+from tlearn.runs.study.keys import groups, run_key
 from tlearn.studies.records import Record, from_json, to_json
 
 _MARK = "study.json"

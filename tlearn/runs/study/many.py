@@ -12,10 +12,10 @@ import numpy as np
 from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
-from tlearn.runs.study_group import Group, gather
-from tlearn.runs.study_looks import Memory, distances, similarity
-from tlearn.runs.study_metric import refuse_unknown
-from tlearn.runs.study_plans import layer_lines
+from tlearn.runs.study.group import Group, gather
+from tlearn.runs.study.looks import Memory, distances, similarity
+from tlearn.runs.study.metric import refuse_unknown
+from tlearn.runs.study.plans import layer_lines
 from tlearn.studies.block import (
     Block,
     Compiler,
@@ -85,7 +85,7 @@ def run_many(
     """Trains runs that share a program, in blocks that fit into memory.
 
     Args:
-        configs: Of the runs (`tlearn.runs.study_keys.groups` says which go together).
+        configs: Of the runs (`tlearn.runs.study.keys.groups` says which go together).
         looks: What is looked at.
         how: ``vmap``, ``map``, or ``auto``.
         mesh: Devices to spread the runs over; None for one.

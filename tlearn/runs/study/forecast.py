@@ -14,12 +14,12 @@ from tlearn.runs.build import build
 from tlearn.runs.costs import USED
 from tlearn.runs.explain import step_flops
 from tlearn.runs.study import Cell, Study
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_group import gather
-from tlearn.runs.study_keys import groups, run_key, shares
-from tlearn.runs.study_looks import Memory
-from tlearn.runs.study_many import chosen_how
-from tlearn.runs.study_metric import check_metric
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.group import gather
+from tlearn.runs.study.keys import groups, run_key, shares
+from tlearn.runs.study.looks import Memory
+from tlearn.runs.study.many import chosen_how
+from tlearn.runs.study.metric import check_metric
 from tlearn.studies.block import memory_limit
 
 ONE_BY_ONE = "one by one"

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_remote import BUSY, attempt, settle
-from tlearn.runs.study_resources import Resources
-from tlearn.runs.study_running import Engine, Say
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.remote import BUSY, attempt, settle
+from tlearn.runs.study.resources import Resources
+from tlearn.runs.study.running import Engine, Say
 
 LARGEST = 1000
 """Jobs of one array: SLURM takes no more unless it is told to (MaxArraySize)."""

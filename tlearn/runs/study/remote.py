@@ -5,8 +5,8 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-from tlearn.runs.study_folder import StudyFolder
-from tlearn.runs.study_running import StudyError, run_unit
+from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.running import StudyError, run_unit
 
 BUSY = "busy"
 """Somebody else runs the unit."""

@@ -28,7 +28,7 @@ from tlearn.runs.parts import (
     make_strategy,
     training_steps,
 )
-from tlearn.runs.study_features import Feed, feed_of
+from tlearn.runs.study.features import Feed, feed_of
 from tlearn.studies.block import Block
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Timeline, timeline
@@ -269,7 +269,7 @@ class Group:
 
 
 def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda text: None) -> Group:
-    """Makes runs ready that share a program (`tlearn.runs.study_keys.groups`).
+    """Makes runs ready that share a program (`tlearn.runs.study.keys.groups`).
 
     Args:
         configs: Of the runs.

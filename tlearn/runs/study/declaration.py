@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from tlearn.params.paths import nearest
 from tlearn.runs.config import RunConfig, from_json, replace, to_json
-from tlearn.runs.study_factors import Factor as Factor
-from tlearn.runs.study_factors import factor_problems
+from tlearn.runs.study.factors import Factor, factor_problems
 
 FORMAT = 1
 How = Literal["auto", "map", "vmap", "single"]

@@ -13,9 +13,9 @@ from tlearn import hub
 from tlearn.params import layer_of
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.initial import load_source
-from tlearn.runs.study_many import Looks, Outcome
-from tlearn.runs.study_metric import refuse_unknown
-from tlearn.runs.study_plans import layer_lines
+from tlearn.runs.study.many import Looks, Outcome
+from tlearn.runs.study.metric import refuse_unknown
+from tlearn.runs.study.plans import layer_lines
 from tlearn.runs.summary import RESULTS
 from tlearn.runs.training import StoppedError, start
 from tlearn.runs.writers import read_metrics
