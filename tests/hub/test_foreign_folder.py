@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
     source = own.make("BertModel")
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr(new_folder, "_sync", full)
+    monkeypatch.setattr(new_folder, "to_disk", full)
     for write in (hub.export_folder, hub.export_forward):
         for target in ("absent", "empty"):
             with pytest.raises(HubError, match="No space left on device"):

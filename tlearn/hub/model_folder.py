@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tlearn.data.whole_folder import to_disk
 from tlearn.hub.carried_files import read_files, write_files
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.json_file import read_json
@@ -71,7 +71,7 @@ def save_model(folder: str | Path, source: Source) -> Path:
         fresh.rename(target)
         # The new model is in place: a folder that cannot be synced is no reason to lose it.
         with contextlib.suppress(OSError):
-            _sync(folder)
+            to_disk(folder)
         shutil.rmtree(previous, ignore_errors=True)
     except (OSError, TypeError, ValueError) as error:
         raise HubError(
@@ -101,16 +101,7 @@ def _write(fresh: Path, source: Source) -> None:
     }
     (fresh / _FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     for path in (weights, fresh / _FACTS, fresh):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Makes sure a file's or folder's content outlives a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        to_disk(path)
 
 
 def read_run(folder: str | Path, *, read: bool = True) -> Source:

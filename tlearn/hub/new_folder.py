@@ -1,12 +1,12 @@
 """A folder written whole or not at all: beside its place, on disk, then renamed into it."""
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tlearn.data.whole_folder import to_disk
 from tlearn.hub.errors import HubError
 
 
@@ -38,13 +38,13 @@ def new_folder(target: str | Path) -> Iterator[Path]:
         mode = place.parent.stat().st_mode
         for path in (*fresh.rglob("*"), fresh):
             path.chmod(mode & (0o777 if path.is_dir() else 0o666))
-            _sync(path)
+            to_disk(path)
         if place.exists():
             place.rmdir()  # Empty when we began; if something came in since, this says so.
         fresh.rename(place)
         # In place: a parent that cannot be synced is no reason to take it back.
         with contextlib.suppress(OSError):
-            _sync(place.parent)
+            to_disk(place.parent)
     except OSError as error:
         raise HubError(f"{place} could not be written: {error}; nothing was left there") from error
     finally:
@@ -68,12 +68,3 @@ def refuse_taken(target: str | Path) -> None:
             )
     elif place.exists() or place.is_symlink():
         raise HubError(f"{place} is a file, and a folder is to be written: choose another name")
-
-
-def _sync(path: Path) -> None:
-    """Makes sure a file's or folder's content outlives a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
