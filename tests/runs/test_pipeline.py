@@ -9,6 +9,7 @@ import pytest
 from killing import Children, kill_when, record
 
 from tlearn.data import embedded
+from tlearn.hub import load
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
 from tlearn.runs.label_curves import LabelCurves
 from tlearn.runs.objective_config import ObjectiveConfig
@@ -220,3 +221,43 @@ def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, 
     assert plan_pipeline(made, tmp_path)[0].digest == before
     monkeypatch.setattr(embedded, "RULES", embedded.RULES + 1)
     assert plan_pipeline(made, tmp_path)[0].digest != before
+
+
+def test_a_pooler_stays_behind_where_labels_are_read_off_the_mean(place, tmp_path):
+    general = f"blank:{place}/general.txt"
+    asked = ObjectiveConfig(objective="next_sentence", row_length=24, stores=str(tmp_path / "s"))
+    learned = replace(
+        RunConfig(data=DataConfig(data=general), objective=asked),
+        body="bert-tiny",
+        settings=("width=8", "depth=1", "heads=2", "feed_forward=8", "positions=32"),
+        tokenizer="stage:tokens",
+        optimizer="adamw",
+        rate=1e-3,
+        batch_size=4,
+        length="2st",
+    )
+    curves = LabelCurves(
+        task=f"text:{place}/task",
+        stages={"pre-trained": "pretrain"},
+        per_class=(4,),
+        shown=4,
+        seeds=2,
+        steps=2,
+        batch_size=4,
+        max_length=12,
+        pooling="mean",
+    )
+    pipeline = Pipeline(
+        "pooler",
+        (
+            TokenizerStage(name="tokens", corpus=general, kind="wordpiece", vocab_size=60),
+            RunStage(name="pretrain", run=learned),
+            CallStage(name="labels", call=curves, options=dataclasses.asdict(curves)),
+        ),
+    )
+    made = run_pipeline(pipeline, tmp_path / "out", say=quiet, quiet=True)
+    weights = load(f"run:{made['pretrain']}").params
+    assert any(path.startswith("body/pooler/") for path in weights)
+    arms = json.loads((made["labels"] / "results.json").read_text())["arms"]
+    assert [arm["name"] for arm in arms] == ["from scratch", "pre-trained"]
+    assert all(not arm["summary"]["failed"] for arm in arms)

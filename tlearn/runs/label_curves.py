@@ -132,7 +132,13 @@ class LabelCurves:
                 fields["pooling"] = self.pooling
             given = {"classes": count, "kernel_init": "scaled"}
             model = Model(bodies.build(fields), heads.create(self.head, **given))
-            weights = {p: v for p, v in source.params.items() if p.startswith("body/")}
+            # A layer that this pooling does not read, such as BERT's pooler, stays behind.
+            read = {f"body/{layer}" for layer in model.body.layer_names}
+            weights = {
+                path: value
+                for path, value in source.params.items()
+                if "/".join(path.split("/")[:2]) in read
+            }
             bench = Bench(
                 model=model,
                 params=weights,
