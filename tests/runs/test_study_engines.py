@@ -111,7 +111,7 @@ def test_ray_with_a_worker_killed_gives_the_same_table(children, study, whole):
 @pytest.mark.slow
 def test_jobs_of_submitit_give_the_same_table(children, whole, monkeypatch):
     needs("submitit")
-    from tlearn.runs.study.slurm import slurm_engine
+    from tlearn.runs.study.on_slurm import slurm_engine
 
     for name, value in environment(children.folder).items():
         monkeypatch.setenv(name, value)
@@ -152,7 +152,7 @@ printf '3_0|RUNNING|here\n3_1|RUNNING|here\n'
 @pytest.mark.slow
 def test_an_array_whose_job_dies_gives_the_same_table(children, whole, tmp_path, monkeypatch):
     needs("submitit")
-    from tlearn.runs.study.slurm import slurm_engine
+    from tlearn.runs.study.on_slurm import slurm_engine
 
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
         (tmp_path / name).write_text(text.format(shell="/bin/bash", folder=tmp_path))

@@ -29,10 +29,10 @@ def engine(name: Name, resources: Resources) -> Engine:
         return local
     try:
         if name == "ray":
-            from tlearn.runs.study.ray import ray_engine
+            from tlearn.runs.study.on_ray import ray_engine
 
             return ray_engine(resources)
-        from tlearn.runs.study.slurm import slurm_engine
+        from tlearn.runs.study.on_slurm import slurm_engine
 
         return slurm_engine(resources)
     except ModuleNotFoundError as error:
