@@ -97,3 +97,21 @@ def test_nothing_came():
         assert not interruption.requested
         assert interruption.signal is None
         assert interruption.exit_code == 0
+
+
+def test_a_signal_in_the_middle_of_a_print_is_told_afterwards():
+    told, busy = [], True
+
+    def say(text):
+        if busy:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")
+        told.append(text)
+
+    with Interruption(say) as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        busy = False
+        assert told == []
+        assert interruption.requested
+        assert interruption.requested
+    assert len(told) == 1
+    assert told[0].startswith("SIGTERM: saving after this step")

@@ -17,8 +17,7 @@ class Interruption:
     thread Python handles no signals, and this does nothing.
 
     Attributes:
-        requested: Whether a signal came.
-        signal: Its name, as ``"SIGTERM"``; None before.
+        signal: Name of the signal that came, as ``"SIGTERM"``; None before.
 
     Example:
         >>> with Interruption() as interruption:
@@ -30,12 +29,21 @@ class Interruption:
         """Prepares; signals are taken from ``__enter__`` on.
 
         Args:
-            notify: Told once, in the signal handler, what will happen now.
+            notify: Told once what will happen now: in the signal handler, or when the loop asks
+                next if the signal came in the middle of a print, which cannot be entered twice.
         """
-        self.requested = False
         self.signal: str | None = None
         self._notify = notify
+        self._owed: str | None = None
         self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        owed, self._owed = self._owed, None
+        if owed is not None and self._notify is not None:
+            self._notify(owed)
+        return self.signal is not None
 
     @property
     def exit_code(self) -> int:
@@ -62,13 +70,15 @@ class Interruption:
         self._before.clear()
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.requested:
+        if self.signal is not None:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
             return
-        self.requested = True
         self.signal = signal.Signals(number).name
-        if self._notify is not None:
-            self._notify(
-                f"{self.signal}: saving after this step, then leaving; Ctrl-C leaves at once"
-            )
+        if self._notify is None:
+            return
+        text = f"{self.signal}: saving after this step, then leaving; Ctrl-C leaves at once"
+        try:
+            self._notify(text)
+        except RuntimeError:
+            self._owed = text
