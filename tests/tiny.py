@@ -36,12 +36,6 @@ def model(**changes) -> Model:
     return Model(body(**changes), heads.Linear(CLASSES, kernel_init="scaled", dropout=0.1))
 
 
-@functools.cache
-def _shapes(model: Model, size: int):
-    channels = model.body.in_channels
-    return shapes(model, jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32))
-
-
 def still(**changes) -> Model:
     """A two-layer model without chance: what it computes depends on weights and batch alone."""
     settings = {"stage_blocks": (1,), "stage_widths": (4,), "drop_path": 0.0}

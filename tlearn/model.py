@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from tlearn.bodies.features import Features
 from tlearn.params import FlatParams, flatten, unflatten
+from tlearn.tracing import uncollected
 
 
 class Model(nn.Module):
@@ -114,13 +115,16 @@ def _described(
 # At module level, so that a study's many seeds compile one program, and that shapes and weights are
 # had from one trace.
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _draw(model: Model, inputs: tuple[tuple[tuple[int, ...], str], ...], key: Array) -> Any:
+def _draw(module: Any, inputs: tuple[tuple[tuple[int, ...], str], ...], key: Array) -> Any:
     zeros = [jnp.zeros(shape, dtype) for shape, dtype in inputs]
-    return model.init(key, *zeros, train=False)
+    return module.init(key, *zeros, train=False)
 
 
-def shapes(model: Model, *inputs: jax.ShapeDtypeStruct) -> tuple[FlatParams, FlatParams]:
-    """Like `initialise` but returns shapes only: no memory, no compilation."""
-    static: Any = model  # Linen modules are hashable, which their type does not say.
-    drawn = jax.eval_shape(functools.partial(_draw, static, _described(inputs)), jax.random.key(0))
+def shapes(module: nn.Module, *inputs: jax.ShapeDtypeStruct) -> tuple[FlatParams, FlatParams]:
+    """Like `initialise`, of a model or a body alone, but only shapes: no memory, no compilation."""
+    static: Any = module  # Linen modules are hashable, which their type does not say.
+    with uncollected():
+        drawn = jax.eval_shape(
+            functools.partial(_draw, static, _described(inputs)), jax.random.key(0)
+        )
     return flatten(drawn["params"]), flatten(drawn.get("batch_stats", {}))

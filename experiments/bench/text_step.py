@@ -59,11 +59,12 @@ def ours(shape: str, given: Batch, freeze: str, dropout: float, folder: str = ""
     import jax.numpy as jnp
 
     from tlearn import bodies, heads, hub
-    from tlearn.model import Model, initialise, variables
+    from tlearn.model import Model, initialise, shapes, variables
     from tlearn.objectives import Classification
+    from tlearn.train.loop import Program, timeline
     from tlearn.train.schedules import Constant
     from tlearn.train.state import SourceWeights, init
-    from tlearn.train.step import Recipe, compile_step, make_step
+    from tlearn.train.step import Recipe
     from tlearn.transfer.optimizer import adamw
     from tlearn.transfer.plan import plan
     from tlearn.transfer.strategy import Strategy
@@ -72,31 +73,38 @@ def ours(shape: str, given: Batch, freeze: str, dropout: float, folder: str = ""
     model = Model(body, heads.Linear(CLASSES, kernel_init="scaled", dropout=dropout))
     batch = {name: jnp.asarray(value) for name, value in given.items()}
     inputs = [batch[name] for name in body.inputs]
-    if folder:
-        # The body is not drawn: what nobody reads is not compiled.
-        @jax.jit
-        def draw(key: Any) -> Any:
-            drawn, _ = initialise(model, key, *(x[:1] for x in inputs))
-            return {path: value for path, value in drawn.items() if path.startswith("head/")}
-
-        loaded = hub.load(f"hf:{folder}", pooling=body.pooling).params
-        params = {path: v for path, v in loaded.items() if path.startswith("body/")}
-        params |= draw(jax.random.key(0))
-    else:
-        params, _ = initialise(model, jax.random.key(0), *(x[:1] for x in inputs))
+    examples = [jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for x in inputs]
+    loaded = hub.load(f"hf:{folder}", pooling=body.pooling).params if folder else {}
     optimizer = adamw(RATE, Constant())
     strategy = Strategy(freeze=frozen(freeze, body.depth), weight_decay=DECAY)
-    rows = plan(params, strategy, layers=body.layer_names)
-    state = init(rows, params, {}, optimizer, total=1000, key=jax.random.key(1))
-    step = make_step(model, rows, Classification(CLASSES), Recipe(optimizer=optimizer))
+    described, _ = shapes(model, *examples)
+    rows = plan(described, strategy, layers=body.layer_names)
+
+    def begin(params: Any) -> Any:
+        return init(rows, params, {}, optimizer, total=1000, key=jax.random.key(1))
+
+    line = timeline((rows,), steps_per_epoch=1000, steps=1000)
+    recipe = Recipe(optimizer=optimizer)
+    program = Program(model, (rows,), Classification(CLASSES), recipe, line)
     started = time.perf_counter()
-    compiled = compile_step(step).lower(state, batch, SourceWeights()).compile()
+    program.compile_ahead(0, jax.eval_shape(begin, described), batch, SourceWeights())
+
+    # Of what is loaded nothing is drawn: what nobody reads is not compiled.
+    @jax.jit
+    def draw(key: Any) -> Any:
+        drawn, _ = initialise(model, key, *examples)
+        return {path: value for path, value in drawn.items() if path not in loaded}
+
+    params = {path: value for path, value in loaded.items() if path in described}
+    params |= draw(jax.random.key(0))
+    state = begin(params)
+    step = program.step(0)
     compile_s = time.perf_counter() - started
     forward = jax.jit(lambda params, *inputs: model.apply(variables(params, {}), *inputs))
     holder = {"state": state}
 
     def train():
-        holder["state"], log = compiled(holder["state"], batch, SourceWeights())
+        holder["state"], log = step(holder["state"], batch, SourceWeights())
         jax.block_until_ready(holder["state"])
         return float(log["loss"]) / float(log["count"])
 
@@ -253,7 +261,8 @@ FIRST_STEP = """
 import sys, time
 import jax, flax, optax, numpy
 from tlearn import bodies, heads, model, objectives
-from tlearn.train import state, step
+from tlearn.hub import folder_source, loader
+from tlearn.train import loop, state, step
 from tlearn.transfer import plan
 jax.config.update("jax_compilation_cache_dir", sys.argv[2])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -9,7 +9,14 @@ with a pilot seed; then all of them are trained on, and the reported part is rea
     python experiments/text/finetuning.py --task sst2 --model DIR --data DIR \
         --peer PEER.json --out experiments/results
 
-DIR of --model is a Hugging Face folder; DIR of --data holds sst2/ and trec6/.
+DIR of --model is a Hugging Face folder; DIR of --data holds sst2/ and trec6/. With `--reviews RUN` a
+further arm starts from the body of a run that learned the sentiment of film reviews first (Phang et
+al. 2018, "Sentence encoders on STILTs"): other texts of the task's kind, none of them SST-2's.
+
+    tlearn finetune --source hf:DIR --data text:DIR/imdb --validation 2% --max-length 128 \
+        --pooling mean --head-init scaled --head-dropout 0.1 --optimizer adamw --rate 1e-4 \
+        --schedule linear:warmup=10% --weight-decay 0.01 --clip 1 --batch-size 32 --length 1ep \
+        --out RUN
 """
 
 import argparse
@@ -40,6 +47,7 @@ ARMS = {
 }
 """Layers are the embeddings and six blocks, so "bottom 3" counts four layers."""
 PENALTIES = (1e-2, 1e-3, 1e-4)
+AFTER_REVIEWS = "everything, film reviews first"
 Trial = tuple[float, int]
 """Rate and epochs."""
 
@@ -93,7 +101,8 @@ def run(asked, place: Path, arm: str, trial: Trial, seed: int, *, chosen: bool) 
     texts = place / "texts"
     if not texts.exists():
         write(protocol.read(asked.data, asked.task), texts)
-    made = replace(config(asked, texts, trial, seed, chosen), **ARMS[arm])
+    changes = {"source": f"run:{asked.reviews}"} if arm == AFTER_REVIEWS else ARMS[arm]
+    made = replace(config(asked, texts, trial, seed, chosen), **changes)
     began = time.monotonic()
     result = start(made, place / name, say=lambda text: None, quiet=True)
     if result.test is None:
@@ -135,6 +144,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--peer", type=Path, help="what trainer_peer.py wrote")
+    parser.add_argument("--reviews", type=Path, help="run that learned film reviews first")
     parser.add_argument("--out", type=Path, default=Path("experiments/results"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -167,7 +177,7 @@ def measure(asked: argparse.Namespace, place: Path) -> dict:
     best = max(trials, key=lambda trial: trials[trial])
     runs: dict[str, dict[int, float]] = {}
     walls: dict[str, list[float]] = {}
-    for arm in ARMS:
+    for arm in [*ARMS, *[AFTER_REVIEWS] * (asked.reviews is not None)]:
         scratch = arm == "from scratch"
         trial = (protocol.SCRATCH_RATE, best[1]) if scratch else best
         # For contrast one run is enough: nothing is compared with it.
@@ -176,6 +186,9 @@ def measure(asked: argparse.Namespace, place: Path) -> dict:
         runs[arm] = {seed: one["accuracy"] for seed, one in found.items()}
         walls[arm] = [one["wall_s"] for one in found.values()]
     told = {f"rate {rate:g}, {epochs} epochs": score for (rate, epochs), score in trials.items()}
+    if asked.reviews is not None:
+        found = run(asked, place, AFTER_REVIEWS, best, protocol.PILOT, chosen=False)
+        told["after film reviews"] = found["accuracy"]
     # Nothing in it is drawn: one figure, without seeds.
     measured = {
         "chosen": f"rate {best[0]:g}, {best[1]} epochs",

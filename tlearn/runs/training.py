@@ -141,6 +141,8 @@ def _finished(folder: RunFolder, say: Say) -> Result:
 def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool) -> Result:
     config, line = built.config, built.program.timeline
     began = time.monotonic()
+    if not resume:
+        _compile_ahead(built)
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
             Checkpoints(folder.checkpoints, keep=config.train.keep, report=say)
@@ -203,6 +205,16 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
             say(f"{name}: {found}")
     say(f"run folder: {folder.path}")
     return Result(folder.path, True, line.steps, validation, test)
+
+
+def _compile_ahead(built: Built) -> None:
+    """Has the first step compiled while the run's state is made and its folder is set up."""
+    train = built.config.train
+    if train.devices != 1 or train.features == "once":
+        return
+    first = built.task.train_batches(train.batch_size, train.seed).at(0)
+    batch = jax.eval_shape(dict, first)
+    built.program.compile_ahead(0, jax.eval_shape(built.start), batch, built.source)
 
 
 class StoppedError(ArithmeticError):

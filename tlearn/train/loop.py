@@ -1,5 +1,6 @@
 """The training loop: stages, logging, evaluation and checkpoints around a compiled step."""
 
+import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn.model import Model
+from tlearn.tracing import uncollected
 from tlearn.train.state import SourceWeights, State, restage
 from tlearn.train.step import COUNTED, Objective, Recipe, Step, compile_step, make_step
 from tlearn.transfer.plan import Plan
@@ -92,13 +94,40 @@ class Program:
     recipe: Recipe
     timeline: Timeline
     _compiled: dict[int, Step] = dataclasses.field(default_factory=dict, repr=False)
+    _ahead: list[concurrent.futures.Future] = dataclasses.field(default_factory=list, repr=False)
 
     def step(self, stage: int, shardings: Any = None) -> Step:
         """The compiled step of a stage."""
+        concurrent.futures.wait(self._ahead)
+        self._ahead.clear()
         if stage not in self._compiled:
             step = make_step(self.model, self.plans[stage], self.objective, self.recipe)
             self._compiled[stage] = compile_step(step, shardings=shardings)
         return self._compiled[stage]
+
+    def compile_ahead(
+        self, stage: int, state: State, batch: Mapping[str, Any], source: SourceWeights
+    ) -> None:
+        """Traces a stage's step, and compiles it in a thread of its own while others go on.
+
+        Compiling, or fetching from the compile cache what another process compiled, needs no
+        weights: they can be read meanwhile. `step` waits for it. Of arrays other than these the
+        step is compiled when it is called, as ever.
+
+        Args:
+            stage: Index of the stage.
+            state: A state, or its shapes, on one device.
+            batch: A batch, or its shapes.
+            source: Source weights for the pulls, or their shapes.
+        """
+        step: Any = self.step(stage)
+        with uncollected():
+            lowered = step.lower(state, batch, source)
+        # JAX keeps what it compiled with what it lowered, and the step's call finds it there: also
+        # an error is raised by that call.
+        thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._ahead.append(thread.submit(lowered.compile))
+        thread.shutdown(wait=False)
 
 
 @dataclasses.dataclass(frozen=True)
