@@ -101,9 +101,7 @@ def run(asked, place: Path, arm: str, trial: Trial, seed: int, *, chosen: bool) 
     texts = place / "texts"
     if not texts.exists():
         write(protocol.read(asked.data, asked.task), texts)
-    # A run says itself how it is pooled.
-    after = {"source": f"run:{asked.reviews}", "pooling": ""}
-    changes = after if arm == AFTER_REVIEWS else ARMS[arm]
+    changes = {"source": f"run:{asked.reviews}"} if arm == AFTER_REVIEWS else ARMS[arm]
     made = replace(config(asked, texts, trial, seed, chosen), **changes)
     began = time.monotonic()
     result = start(made, place / name, say=lambda text: None, quiet=True)

@@ -212,3 +212,30 @@ def test_texts_beyond_the_positions_are_refused_and_can_be_cut(place, tmp_path):
         build(small_texts.config(place[0], folder))
     built = build(small_texts.config(place[0], folder, max_length=64, widths="64"))
     assert "1 cut" in str(built.task)
+
+
+def test_a_run_is_a_source_that_can_be_pooled_another_way(place, tmp_path):
+    first = finetune(*place, tmp_path / "first", length="2st")
+    spec = f"run:{first.folder}"
+    whole = hub.load(spec)
+    assert whole.body["pooling"] == "pooler"
+    mean = hub.load(spec, pooling="mean")
+    gone = whole.params.keys() - mean.params.keys()
+    assert gone == {"body/pooler/dense/kernel", "body/pooler/dense/bias"}
+    for path, value in mean.params.items():
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(whole.params[path]))
+
+    again = start(
+        replace(small_texts.config(*place, length="2st"), source=spec, pooling="mean"),
+        tmp_path / "again",
+        say=list().append,
+        quiet=True,
+    )
+    assert hub.load(f"run:{again.folder}").body["pooling"] == "mean"
+    # A pooler that nobody has is not made up.
+    with pytest.raises(hub.HubError, match=r"'body/pooler/dense/\w+' is not in the source"):
+        build(
+            replace(small_texts.config(*place), source=f"run:{again.folder}", pooling="pooler"),
+        )
+    with pytest.raises(hub.HubError, match="pooling='sum'"):
+        hub.load(spec, pooling="sum")

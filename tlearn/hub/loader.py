@@ -15,6 +15,7 @@ from tlearn.hub.hub_cache import hub_folder, kaggle_folder
 from tlearn.hub.mapping import lazily
 from tlearn.hub.model_folder import read_run
 from tlearn.hub.npz_file import read_npz
+from tlearn.hub.pooled import pooled
 from tlearn.hub.raw import RawFile, file_sha256
 from tlearn.hub.recognise import recognise
 from tlearn.hub.safetensors_file import read_safetensors
@@ -86,10 +87,11 @@ def load(
         raise HubError(f"key={key!r} chooses within torch files, not within {kind}")
     if kind not in _FILES and family is not None:
         raise HubError(f"family=... is for files of foreign names; {kind}: says what it is")
-    if kind not in (*_FOLDERS, *_TENSORFLOW) and pooling is not None:
-        raise HubError(f"pooling={pooling!r} is for folders of foreign names, not for {kind}")
+    if kind not in ("run", *_FOLDERS, *_TENSORFLOW) and pooling is not None:
+        raise HubError(f"pooling={pooling!r} is for folders and runs, not for {kind}")
     if kind == "run":
         source = read_run(place, read=read)
+        source = source if pooling is None else pooled(source, pooling)
     elif kind in _VECTORS:
         source = vectors_source(spec, place)
     elif kind in _FOLDERS:

@@ -105,6 +105,7 @@ class LabelCurves:
         self, progress: Path, folders: Mapping[str, Path], texts: Mapping[str, Any], say: Say
     ) -> tuple[dict[str, dict[int, dict[int, float | None]]], dict[str, str], dict[str, float]]:
         from tlearn import bodies, heads
+        from tlearn.hub.pooled import pooled
         from tlearn.model import Model
         from tlearn.runs.use import load_body
         from tlearn.studies.arms import Bench, Setting, run_cell, subsets
@@ -127,21 +128,14 @@ class LabelCurves:
         kept = json.loads(progress.read_text()) if progress.is_file() else {}
         for name, stage in arms.items():
             source = load_body(f"run:{folders[stage]}")
-            fields = dict(source.body) | dict(self.settings)
             if self.pooling:
-                fields["pooling"] = self.pooling
+                source = pooled(source, self.pooling)
+            body = bodies.build({**source.body, **self.settings})
             given = {"classes": count, "kernel_init": "scaled"}
-            model = Model(bodies.build(fields), heads.create(self.head, **given))
-            # A layer that this pooling does not read, such as BERT's pooler, stays behind.
-            read = {f"body/{layer}" for layer in model.body.layer_names}
-            weights = {
-                path: value
-                for path, value in source.params.items()
-                if "/".join(path.split("/")[:2]) in read
-            }
+            model = Model(body, heads.create(self.head, **given))
             bench = Bench(
                 model=model,
-                params=weights,
+                params={p: v for p, v in source.params.items() if p.startswith("body/")},
                 collections=dict(source.collections),
                 examples=train,
                 label=label,
