@@ -239,14 +239,13 @@ def _update(
     sound: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One optimizer update from gradient sums over ``count`` examples."""
-    share = jnp.maximum(count, 1.0)
-    mean = {path: g / share for path, g in gradients.items()}
     total = state.numbers["total"]
     trainable, slots, report = take_step(
         recipe.optimizer,
         pull,
         pulled,
-        gradients=mean,
+        gradients=gradients,
+        share=1.0 / jnp.maximum(count, 1.0),
         slots=state.slots,
         trainable=state.trainable,
         source=source.params,

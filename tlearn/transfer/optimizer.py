@@ -98,12 +98,20 @@ def adamw(rate: float, schedule: ScheduleLike, **settings: Any) -> Optimizer:
     return Optimizer(name="adamw", rate=rate, schedule=schedule, **settings)
 
 
-def clip(gradients: FlatParams, limit: float | None) -> tuple[FlatParams, Float[Array, ""]]:
-    """Scales gradients down to a global norm of at most ``limit``; returns the norm before."""
-    norm = optax.tree.norm(gradients)
-    if limit is None:
-        return gradients, norm
-    scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+def clip(
+    gradients: FlatParams, limit: float | None, scale: Float[Array, ""] | float = 1.0
+) -> tuple[FlatParams, Float[Array, ""]]:
+    """Multiplies gradients by ``scale``, and down to a global norm of at most ``limit``.
+
+    Returns:
+        The gradients, and their norm after the scale and before the limit.
+    """
+    # The norm of what is given, scaled afterwards: the scaled gradients then have one reader, and
+    # are made where they are used. With two XLA writes them out, as large as the model.
+    norm = optax.tree.norm(gradients) * scale
+    if limit is not None:
+        scale = scale * jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+    scale = jnp.asarray(scale)
     return {path: g * scale.astype(g.dtype) for path, g in gradients.items()}, norm
 
 
@@ -120,6 +128,7 @@ def take_step(
     numbers: Mapping[str, Array],
     factor: Float[Array, ""],
     strength_factor: Float[Array, ""],
+    share: Float[Array, ""] | float = 1.0,
     due: Bool[Array, ""] | None = None,
     sound: Bool[Array, ""] | None = None,
 ) -> tuple[FlatParams, optax.OptState, dict[str, Array]]:
@@ -132,7 +141,7 @@ def take_step(
         optimizer: The optimizer.
         pull: Form and way of the pull; its strength comes in ``numbers``.
         pulled: Paths that are pulled.
-        gradients: Mean gradients by path of everything that trains.
+        gradients: Gradient sums by path of everything that trains.
         slots: Optimizer state.
         trainable: Parameters by path.
         source: Source weights by path, at least of ``pulled``.
@@ -140,6 +149,7 @@ def take_step(
         numbers: ``peak``, and ``rate``, ``decay``, ``pull`` over the sorted trainable paths.
         factor: The schedule's factor at this update.
         strength_factor: The pull's own schedule's factor.
+        share: Times this the sums are the mean gradients.
         due: Whether an update is due; otherwise the optimizer state stays as it was.
         sound: Whether everything was finite so far; likewise.
 
@@ -164,11 +174,11 @@ def take_step(
             return pulls.penalty(pull.form, w, source, strengths, fisher=fisher)
 
         extra = jax.grad(penalty)(trainable)
-        gradients = {path: g + extra[path] for path, g in gradients.items()}
+        gradients, share = {path: g * share + extra[path] for path, g in gradients.items()}, 1.0
     if optimizer.coupled_decay:
-        gradients = {path: g + decays[path] * trainable[path] for path, g in gradients.items()}
-        decays = {path: jnp.zeros(()) for path in paths}
-    gradients, norm = clip(gradients, optimizer.clip)
+        gradients = {p: g * share + decays[p] * trainable[p] for p, g in gradients.items()}
+        decays, share = {path: jnp.zeros(()) for path in paths}, 1.0
+    gradients, norm = clip(gradients, optimizer.clip, share)
     finite = jnp.isfinite(norm) if sound is None else sound & jnp.isfinite(norm)
     taken = finite if due is None else finite & due
     directions: Any
