@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any
 
 # glibc returns large blocks to the system and faults them in again at every step; kept, both sides
-# run faster and steadier. The same for both, since they share the process.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+# run faster and steadier. Only its first arena keeps blocks of this size, whatever the thresholds
+# say, and XLA allocates from threads of its own: so one arena. The same for both sides, since they
+# share the process.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+}
 
 
 def settle(threads: int) -> None:
