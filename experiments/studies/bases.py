@@ -192,7 +192,7 @@ def rungs(general: str) -> Factor:
 
 
 def reviews(source: str, *, updates: int = 300) -> RunConfig:
-    """A small AWD-LSTM to the sentiment of film reviews, the first 200 tokens of each.
+    """A small AWD-LSTM to the sentiment of film reviews, the first 128 tokens of each.
 
     Args:
         source: The language model.
@@ -210,8 +210,8 @@ def reviews(source: str, *, updates: int = 300) -> RunConfig:
     return replace(
         base,
         head="ulmfit",
-        max_length=200,
-        widths="200",
+        max_length=128,
+        widths="128",
         optimizer="adamw",
         rate=3e-3,
         schedule="constant",
