@@ -191,7 +191,7 @@ def rungs(general: str) -> Factor:
     )
 
 
-def reviews(source: str, *, updates: int = 300) -> RunConfig:
+def reviews(source: str, *, updates: int = 150) -> RunConfig:
     """A small AWD-LSTM to the sentiment of film reviews, the first 128 tokens of each.
 
     Args:

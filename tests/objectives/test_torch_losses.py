@@ -13,11 +13,13 @@ pytest.importorskip("transformers")
 
 import torch_peers as peer  # noqa: E402
 
-from tlearn import bodies, heads, hub  # noqa: E402
+from tlearn import bodies, heads, hub, objectives  # noqa: E402
+from tlearn.heads.beside_labels import BesideLabels  # noqa: E402
 from tlearn.heads.replaced_training import training_head  # noqa: E402
 from tlearn.heads.sampling import sampled  # noqa: E402
-from tlearn.model import variables  # noqa: E402
+from tlearn.model import Model, variables  # noqa: E402
 from tlearn.objectives import (  # noqa: E402
+    Classification,
     MaskedPairs,
     MaskedTokens,
     NextTokens,
@@ -92,6 +94,44 @@ def test_next_tokens(name, tmp_path):
     given["targets"] = np.where(real, after, -1).astype(np.int32)
     sums = compare(name, NextTokens(), given, called, tmp_path)
     assert sums.count == segments.sum() - len(segments)
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "OpenAIGPTLMHeadModel"])
+def test_next_tokens_beside_labels(name, tmp_path):
+    weight, draw = 0.5, np.random.default_rng(3)
+    theirs = peer.build(name)
+    source = peer.loaded(theirs, tmp_path)
+    tokens, segments, _ = peer.texts()
+    label, ends = np.array([0, 1, 1], np.int32), segments.sum(1) - 1
+    kernel = draw.normal(size=(24, 2)).astype(np.float32)
+    kept = {}
+    theirs.transformer.register_forward_hook(lambda module, given, out: kept.update(hidden=out[0]))
+    logits = theirs(peer.long(tokens), attention_mask=peer.long(segments)).logits
+    at_end = kept["hidden"][torch.arange(3), peer.long(ends)]
+    classes = at_end @ torch.tensor(kernel, dtype=torch.float64)
+    entropy = torch.nn.functional.cross_entropy
+    texts = [
+        entropy(logits[row, :end], peer.long(tokens[row, 1 : end + 1]))
+        for row, end in enumerate(ends)
+    ]
+    wanted = entropy(classes, peer.long(label)) + weight * torch.stack(texts).mean()
+    wanted.backward()
+
+    body, params = peer.ours(source)[0].body, peer.ours(source)[1]
+    model = Model(body, BesideLabels(heads.Linear(2)))
+    given = peer.filled({"tokens": tokens, "segments": segments, "label": label})
+    objective = objectives.BesideLabels(Classification(2), weight)
+    head = {"head/dense/kernel": jnp.asarray(kernel), "head/dense/bias": jnp.zeros(2)}
+
+    def loss(params):
+        inputs = [given[name] for name in body.inputs]
+        sums = objective(model.apply(variables(params | head, {}), *inputs), given)
+        return sums.loss / sums.count, sums
+
+    (found, sums), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    assert float(found) == pytest.approx(wanted.item(), rel=1e-5)
+    assert float(sums.metrics["language_loss"]) == pytest.approx(sum(texts).item(), rel=1e-5)
+    peer.assert_gradients(gradient, peer.gradients(theirs, tmp_path))
 
 
 def test_tokens_of_a_decoder(tmp_path):

@@ -14,6 +14,7 @@ from tlearn.data.planned import is_planned
 from tlearn.hub.descent import descent
 from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
+from tlearn.runs.beside_labels import taught
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
 from tlearn.runs.initial import initial, input_shapes, load_source
@@ -182,7 +183,8 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
             carry=carry,
         )
 
-    program = Program(model, rows, task.objective, recipe, line)
+    trained, objective = taught(config, model, task.objective)
+    program = Program(trained, rows, objective, recipe, line)
     digests = {f"data {name}": value for name, value in task.digests.items()}
     if source is not None and draw:
         digests["source"] = source.digest

@@ -301,6 +301,12 @@ class RunConfig:
             problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
         if self.strategy.pull != "fisher" and self.strategy.fisher_data:
             problems.append(f"fisher_data is for pull=fisher, and pull is {self.strategy.pull}")
+        if self.objective.language_loss and self.train.features == "once":
+            problems.append(
+                "language_loss needs whole texts in every step; give features=each-step"
+            )
+        if self.objective.language_loss and self.strategy.freeze == "body":
+            problems.append("language_loss teaches the body, and freeze=body keeps it as it is")
         if self.head.head_weights == "source" and not self.source:
             problems.append("head_weights=source needs a source")
         if self.strategy.pull_strength > 0 and not self.source:

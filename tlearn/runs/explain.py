@@ -48,10 +48,11 @@ def explain(config: RunConfig, *, rate: float | int = 0.0, used: float | int = U
         once=once_flops(built),
     )
     whole = found.step_flops[-1]
-    other = built.program.model is not built.model
-    if other or built.plans[-1].trainable != everything.trainable or built.source.params:
+    once = config.train.features == "once"
+    if once or built.plans[-1].trainable != everything.trainable or built.source.params:
         plain = dataclasses.replace(recipe, function_pull=None)
-        whole = step_flops(built, everything, plain, SourceWeights(), built.model)
+        model = built.model if once else None
+        whole = step_flops(built, everything, plain, SourceWeights(), model)
     staged = len(built.plans) > 1
     line = built.program.timeline
     parts = list(said)
@@ -113,10 +114,10 @@ def step_flops(
         name: jax.ShapeDtypeStruct((size, *one.shape[1:]), one.dtype)
         for name, one in built.task.example.items()
     }
-    if model is not built.model:
+    if built.config.train.features == "once" and model is not built.model:
         start = first_running(built.model, built.plans)
         batch["features"] = entering(built.model, start, _inputs(built), params, collections)
-    step = make_step(model, rows, built.task.objective, recipe)
+    step = make_step(model, rows, built.program.objective, recipe)
     return count_flops(step, jax.eval_shape(begin), batch, source)
 
 

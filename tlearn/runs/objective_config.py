@@ -44,6 +44,9 @@ class ObjectiveConfig:
     """Weight of the mean square of a recurrent body's last activations (AR)."""
     change_penalty: float = 0.0
     """Weight of the mean square of their change from token to token (TAR)."""
+    language_loss: float = 0.0
+    """Weight of the loss of a labelled text's next tokens beside that of its label, for GPT and
+    GPT-2, which took 0.5; 0 for labels alone."""
     replay: str = ""
     """A second corpus that is mixed in, so that an adapted body forgets less; empty for none."""
     replay_share: float = 0.25
@@ -78,9 +81,13 @@ def problems(asked: ObjectiveConfig) -> list[str]:
             found.append(f"{name} is {value}; it must be above 0 and below 1")
     if asked.span_length < 1:
         found.append(f"span_length is {asked.span_length}; it must be at least 1")
-    for name in ("activation_penalty", "change_penalty", "masks"):
+    for name in ("activation_penalty", "change_penalty", "language_loss", "masks"):
         if getattr(asked, name) < 0:
             found.append(f"{name} is {getattr(asked, name)}; it must be at least 0")
+    if asked.language_loss and asked.objective != "labels":
+        found.append(
+            f"language_loss is a loss beside that of labels, and objective is {asked.objective}"
+        )
     usual = ObjectiveConfig()
     if asked.objective == "labels":
         given = [name for name in _CORPUS_ONLY if getattr(asked, name) != getattr(usual, name)]

@@ -9,6 +9,7 @@ from tlearn.bodies.registry import BODIES
 from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.replaced import joined
+from tlearn.runs.beside_labels import check_language_loss
 from tlearn.runs.config import RunConfig, StrategyConfig
 from tlearn.runs.settings import read_setting
 from tlearn.tasks import Task
@@ -42,6 +43,7 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
         body = new_body(config, changes)
     else:
         body = new_body(config, changes | unpooled(config) | {"vocab_size": task.facts.vocab_size})
+    check_language_loss(config, body, source)
     return joined(body, _make_head(config, task, source, body.feature_width))
 
 

@@ -146,12 +146,13 @@ TEXTS = (
             "length": "3ep",
             "head_dropout": 0.1,
             "head_init": "scaled",
+            "language_loss": 0.5,
         },
         "Radford et al. 2018, section 4.1: rate 6.25e-5, batch 32, 3 epochs, warm-up of 0.2 %, "
-        "linear decay, dropout 0.1 before the classifier, decay 0.01",
-        "Their language-modelling loss beside the task's (weight 0.5) is left out, and what they "
-        "put around and between texts is the source's own special tokens. The clip is from their "
-        "code.",
+        "linear decay, dropout 0.1 before the classifier, decay 0.01, the next tokens' loss beside "
+        "the task's with weight 0.5",
+        "What they put around and between texts is the source's own special tokens. The clip is "
+        "from their code.",
         SST2,
     ),
 )

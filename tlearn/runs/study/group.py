@@ -16,6 +16,7 @@ from tlearn.data import reading_once
 from tlearn.model import Model
 from tlearn.params import FlatParams, layer_of
 from tlearn.runs.anchor import source_weights
+from tlearn.runs.beside_labels import taught
 from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.examples import make_task
 from tlearn.runs.flops import count_flops
@@ -123,8 +124,9 @@ class Group:
     @functools.cached_property
     def steps(self) -> tuple[Step, ...]:
         """The pure step of each stage."""
+        model, objective = taught(self.configs[0], self.model, self.task.objective)
         return tuple(
-            make_step(self.model, self._program_plan(stage), self.task.objective, self.recipe)
+            make_step(model, self._program_plan(stage), objective, self.recipe)
             for stage in range(self.stages)
         )
 
