@@ -13,13 +13,14 @@ pytest.importorskip("transformers")
 
 import torch_peers as peer  # noqa: E402
 
-from tlearn import bodies, heads, hub, objectives  # noqa: E402
+from tlearn import bodies, heads, hub  # noqa: E402
 from tlearn.heads.beside_labels import BesideLabels  # noqa: E402
 from tlearn.heads.replaced_training import training_head  # noqa: E402
 from tlearn.heads.sampling import sampled  # noqa: E402
 from tlearn.model import Model, variables  # noqa: E402
 from tlearn.objectives import (  # noqa: E402
     Classification,
+    LabelsAndNextTokens,
     MaskedPairs,
     MaskedTokens,
     NextTokens,
@@ -120,7 +121,7 @@ def test_next_tokens_beside_labels(name, tmp_path):
     body, params = peer.ours(source)[0].body, peer.ours(source)[1]
     model = Model(body, BesideLabels(heads.Linear(2)))
     given = peer.filled({"tokens": tokens, "segments": segments, "label": label})
-    objective = objectives.BesideLabels(Classification(2), weight)
+    objective = LabelsAndNextTokens(Classification(2), weight)
     head = {"head/dense/kernel": jnp.asarray(kernel), "head/dense/bias": jnp.zeros(2)}
 
     def loss(params):

@@ -14,10 +14,10 @@ from tlearn.data.planned import is_planned
 from tlearn.hub.descent import descent
 from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
-from tlearn.runs.beside_labels import taught
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
 from tlearn.runs.initial import initial, input_shapes, load_source
+from tlearn.runs.language_loss import taught
 from tlearn.runs.once import (
     FeatureBatches,
     check_once,

@@ -9,8 +9,8 @@ from tlearn.bodies.registry import BODIES
 from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.replaced import joined
-from tlearn.runs.beside_labels import check_language_loss
 from tlearn.runs.config import RunConfig, StrategyConfig
+from tlearn.runs.language_loss import check_language_loss
 from tlearn.runs.settings import read_setting
 from tlearn.tasks import Task
 from tlearn.train.schedules import duration, parse

@@ -16,11 +16,11 @@ from tlearn.data import reading_once
 from tlearn.model import Model
 from tlearn.params import FlatParams, layer_of
 from tlearn.runs.anchor import source_weights
-from tlearn.runs.beside_labels import taught
 from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.examples import make_task
 from tlearn.runs.flops import count_flops
 from tlearn.runs.initial import Initial, initial, load_source
+from tlearn.runs.language_loss import taught
 from tlearn.runs.parts import (
     FUNCTION_FORMS,
     make_function_pull,

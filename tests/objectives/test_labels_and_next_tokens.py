@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tlearn import Model, bodies, heads, initialise
-from tlearn.heads.beside_labels import BesideLabels as Head
+from tlearn.heads.beside_labels import BesideLabels
 from tlearn.model import variables
-from tlearn.objectives import BesideLabels, Classification, Regression
-from tlearn.objectives.beside_labels import following
+from tlearn.objectives import Classification, LabelsAndNextTokens, Regression
+from tlearn.objectives.labels_and_next_tokens import following
 
 BATCH = {
     "tokens": jnp.array([[5, 6, 7, 0], [8, 9, 4, 3], [2, 0, 0, 0], [4, 4, 4, 4]], jnp.int32),
@@ -33,7 +33,7 @@ def test_the_loss_is_the_labels_and_the_mean_of_each_text():
     draw = np.random.default_rng(0)
     shapes = {"labels": (4, 3), "next_tokens": (4, 4, 10)}
     outputs = {name: jnp.asarray(draw.normal(size=shape)) for name, shape in shapes.items()}
-    found = BesideLabels(Classification(3), 0.25)(outputs, BATCH)
+    found = LabelsAndNextTokens(Classification(3), 0.25)(outputs, BATCH)
     plain = Classification(3)(outputs["labels"], BATCH)
     log_p = np.asarray(jax.nn.log_softmax(outputs["next_tokens"]))
     # The third text has one token, after which nothing comes; the fourth only fills the batch.
@@ -47,19 +47,19 @@ def test_the_loss_is_the_labels_and_the_mean_of_each_text():
 
 def test_numbers_have_texts_too():
     outputs = {"labels": jnp.zeros((4, 1)), "next_tokens": jnp.zeros((4, 4, 10))}
-    found = BesideLabels(Regression(), 1.0)(outputs, BATCH | {"label": jnp.zeros(4)})
+    found = LabelsAndNextTokens(Regression(), 1.0)(outputs, BATCH | {"label": jnp.zeros(4)})
     assert found.loss == pytest.approx(2 * np.log(10), rel=1e-6)
 
 
 def test_no_weight_is_no_objective():
     with pytest.raises(ValueError, match="weight is 0"):
-        BesideLabels(Classification(3), 0.0)
+        LabelsAndNextTokens(Classification(3), 0.0)
 
 
 @pytest.mark.parametrize("kind", ["linear", "ulmfit"])
 def test_parameters_and_answers_are_the_heads_own(kind):
     plain = model(kind)
-    both = Model(plain.body, Head(plain.head))
+    both = Model(plain.body, BesideLabels(plain.head))
     given = [BATCH[name] for name in plain.body.inputs]
     (params, statistics), (theirs, others) = (
         initialise(m, jax.random.key(0), *given) for m in (plain, both)

@@ -5,7 +5,7 @@ from typing import Any
 from tlearn import hub
 from tlearn.heads.beside_labels import BesideLabels
 from tlearn.model import Model
-from tlearn.objectives import beside_labels
+from tlearn.objectives import LabelsAndNextTokens
 from tlearn.runs.config import RunConfig
 from tlearn.train.step import Objective
 
@@ -18,9 +18,7 @@ def taught(config: RunConfig, model: Model, objective: Objective) -> tuple[Model
     weight = config.objective.language_loss
     if not weight:
         return model, objective
-    return Model(model.body, BesideLabels(model.head)), beside_labels.BesideLabels(
-        objective, weight
-    )
+    return Model(model.body, BesideLabels(model.head)), LabelsAndNextTokens(objective, weight)
 
 
 def check_language_loss(config: RunConfig, body: Any, source: hub.Source | None) -> None:

@@ -15,7 +15,7 @@ from tlearn.objectives.tokens import scored
 
 
 @dataclasses.dataclass(frozen=True)
-class BesideLabels:
+class LabelsAndNextTokens:
     """The labels' loss plus ``weight`` times the mean loss of a text's next tokens.
 
     Attributes:
