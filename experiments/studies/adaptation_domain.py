@@ -41,7 +41,7 @@ STUDY = Study(
         ),
         bases.rates(1e-3, 5e-3),
     ),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     pilot_seeds=(100,),
     labels=(250,),
     points=2,

@@ -234,5 +234,5 @@ def test_parameter_counts_are_those_of_timm(name):
         architecture = f"vit_{size}_{rest}_224"
     else:
         architecture = f"deit_{size}{'_distilled' if rest else ''}_patch16_224"
-    model = import_timm().create_model(architecture, device="meta")
+    model = import_timm().create_model(architecture, num_classes=1000, device="meta")
     assert sum(value.numel() for value in model.parameters()) == COUNTS[name]
