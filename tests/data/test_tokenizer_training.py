@@ -163,6 +163,18 @@ def test_the_verb(tmp_path, capsys):
     first = hashlib.sha256(files["tokenizer.json"]).hexdigest()
     assert main([*args, "--out", str(out)]) == 0
     assert hashlib.sha256((out / "tokenizer.json").read_bytes()).hexdigest() == first
+    marks = ["cls=[CLS]", "sep=[SEP]", "mask=[MASK]"]
+    as_albert = ["tokenizer", "--corpus", corpus, "--kind", "unigram", "--vocab-size", "60"]
+    assert main([*as_albert, "--special", *marks, "--out", str(out)]) == 0
+    made = Tokenizer.from_files({path.name: path.read_bytes() for path in out.iterdir()})
+    assert {"cls", "sep", "mask"} <= dict(made.special).keys()
+    around = json.loads(made.definition)["post_processor"]["single"]
+    assert [piece["SpecialToken"]["id"] for piece in around[::2]] == ["[CLS]", "[SEP]"]
+    for wrong in (["mask"], ["mask="], ["mask=a", "mask=b"]):
+        assert main([*as_albert, "--special", *wrong, "--out", str(out)]) == 2
+        assert "write each once, as mask=[MASK]" in capsys.readouterr().err
+    assert main([*as_albert, "--special", "maks=[MASK]", "--out", str(out)]) == 1
+    assert "special token for 'maks'" in capsys.readouterr().err
     assert main(["tokenizer", "--corpus", "lnies:x", "--out", str(out)]) == 1
     assert "did you mean 'lines'" in capsys.readouterr().err
     assert main([*args[:-1], "0", "--out", str(out)]) == 2

@@ -18,7 +18,7 @@ ENCODER = ("width=8", "depth=1", "heads=2", "feed_forward=16", "positions=32")
 WAYS = {
     "masked_tokens": ("roberta-base", (*ENCODER, "pooling=first"), "wordpiece"),
     "next_sentence": ("bert-tiny", ENCODER, "wordpiece"),
-    "sentence_order": ("albert-base", (*ENCODER, "embedding_width=4"), "unigram"),
+    "sentence_order": ("albert-base", (*ENCODER, "embedding_width=4"), "albert"),
     "replaced_tokens": ("electra-small", (*ENCODER, "embedding_width=4"), "wordpiece"),
     "span_corruption": (
         "t5-small",
@@ -39,6 +39,8 @@ def place(tmp_path_factory):
     for kind, size in (("wordpiece", 60), ("bpe", 280)):
         save_tokenizer(train_tokenizer(found, kind, size), folder / kind)
     save_tokenizer(train_tokenizer(found, "unigram", 60, sentinels=10), folder / "unigram")
+    marks = {"cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    save_tokenizer(train_tokenizer(found, "unigram", 60, special=marks), folder / "albert")
     table = ["text\tlabel"]
     for i in range(40):
         words = rng.choices(WORDS[:5] if i % 2 else WORDS[5:], k=5)

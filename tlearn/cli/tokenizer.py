@@ -26,6 +26,9 @@ class TokenizerOptions:
     """Tokens at most, special ones included."""
     case: Literal["auto", "lower", "keep"] = "auto"
     """Whether capitals are lowered; auto keeps them for bpe alone."""
+    special: tuple[str, ...] = ()
+    """Special tokens beside those of the kind, as in cls=[CLS] sep=[SEP] mask=[MASK], which ALBERT
+    has among its unigrams."""
     sentinels: int = 0
     """Tokens that stand for spans, as T5's spans need: 100 in the paper."""
     characters: int = 200_000_000
@@ -49,6 +52,9 @@ def tokenizer(args: Sequence[str]) -> int:
         raise Refused(
             f"vocab_size is {o.vocab_size} and characters is {o.characters}; both must be positive"
         )
+    special = dict(text.split("=", 1) for text in o.special if "=" in text.strip("="))
+    if len(special) < len(o.special):
+        raise Refused(f"special is {' '.join(o.special)}: write each once, as mask=[MASK]")
     from tlearn.data import CorpusOptions, HeldOut, open_corpus, open_texts
     from tlearn.data import save_tokenizer as save
     from tlearn.data import train_tokenizer as train
@@ -70,6 +76,7 @@ def tokenizer(args: Sequence[str]) -> int:
         o.kind,
         o.vocab_size,
         lowercase=o.kind != "bpe" if o.case == "auto" else o.case == "lower",
+        special=special,
         sentinels=o.sentinels,
         characters=o.characters,
         progress=progress,

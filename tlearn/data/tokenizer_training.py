@@ -55,7 +55,8 @@ def train_tokenizer(
             (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, §3.1 and its code).
         vocab_size: Tokens at most, special ones included.
         lowercase: Whether texts are lowercased. The published ones of ``bpe`` keep case.
-        special: Special tokens by what they are for, over those of the kind (`SPECIAL`).
+        special: Special tokens by what they are for, over those of the kind (`SPECIAL`); where
+            there are ``cls`` and ``sep``, they stand around texts as BERT's do.
         sentinels: How many tokens ``<extra_id_0>``, ... stand at the vocabulary's end, the first
             one last, as T5 has them for spans (Raffel et al. 2020,
             https://arxiv.org/abs/1910.10683, §3.1.4).
@@ -235,7 +236,7 @@ def _template(kind: Kind, special: Mapping[str, str], backend: Any) -> Any:
         "bpe": ("$A", "$A $B:1"),
         "unigram": ("$A {eos}", "$A {eos} $B {eos}"),
         "word": ("{bos} $A", "{bos} $A {eos} $B"),
-    }[kind]
+    }["wordpiece" if special.keys() >= {"cls", "sep"} else kind]
     needed = dict.fromkeys(text for name, text in special.items() if f"{{{name}}}" in two)
     return processors.TemplateProcessing(
         single=one.format(**special),
