@@ -2,15 +2,20 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 import small_texts
+from small_texts import WORDS
 
-from tlearn import hub
+from tlearn import Model, bodies, heads, hub, initialise
+from tlearn.bodies.facts import TextFacts
 from tlearn.runs.build import build
 from tlearn.runs.config import BodyConfig, replace
 from tlearn.runs.explain import explain
+from tlearn.runs.language_loss import check_language_loss
 from tlearn.runs.reading import Selection
+from tlearn.runs.settings import read_setting
 from tlearn.runs.study.many import Looks, run_many
 from tlearn.runs.study.single import run_single
 from tlearn.runs.training import start
@@ -40,6 +45,21 @@ def both(place, tmp_path_factory):
         start(config(place, language_loss=weight), folder / str(weight), say=list().append)
         for weight in (0.0, 1.0)
     ]
+
+
+def language_model(place, **settings):
+    """A GPT-2 that nothing trained, with its head for next tokens."""
+    body = bodies.create("gpt2", **dict(map(read_setting, SIZES)), vocab_size=len(WORDS))
+    head = heads.create("causal_lm", **settings)
+    params, _ = initialise(Model(body, head), jax.random.key(1), *small_texts.INPUTS[:2])
+    return hub.Source(
+        params={path: np.asarray(value) for path, value in params.items()},
+        collections={},
+        body=bodies.describe(body),
+        head=heads.describe(head),
+        facts=TextFacts(vocab_size=len(WORDS), pad=0, special=(("unk", 1),), lowercase=True),
+        files=dict(hub.load(f"hf:{place[0]}").files),
+    )
 
 
 def logged(result, part):
@@ -103,6 +123,27 @@ def test_what_cannot_be_meant_is_refused(place, mistake):
     changes, message = WRONG[mistake]
     with pytest.raises(ValueError, match=message):
         config(place, **{"language_loss": 0.5} | changes)
+
+
+def test_a_language_model_is_the_source(place, tmp_path):
+    folder = hub.export_folder(language_model(place), tmp_path / "gpt2")
+    built = build(small_texts.config(folder, place[1], language_loss=0.5))
+    assert built.fresh == {"head/dense/kernel", "head/dense/bias"}
+    state, log = built.program.step(0)(
+        built.start(), built.task.train_batches(12, 0).at(0), built.source
+    )
+    # Drawn small, it gives every word nearly the same chance.
+    assert float(log["language_loss"] / log["count"]) == pytest.approx(np.log(len(WORDS)), rel=0.05)
+    assert state.sound
+
+
+@pytest.mark.parametrize("settings", [{"tied": False}, {"use_bias": True}])
+def test_a_head_that_nothing_would_read_is_refused(place, settings):
+    source = language_model(place, **settings)
+    asked = config(place, language_loss=0.5)
+    with pytest.raises(ValueError, match="has a head of its own for them"):
+        check_language_loss(asked, bodies.build(source.body), source)
+    check_language_loss(replace(asked, language_loss=0.0), bodies.build(source.body), source)
 
 
 def test_bodies_that_read_both_ways_are_refused(place):

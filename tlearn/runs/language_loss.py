@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tlearn import hub
+from tlearn import heads, hub
 from tlearn.heads.beside_labels import BesideLabels
+from tlearn.heads.causal_lm import CausalLM
 from tlearn.model import Model
 from tlearn.objectives import LabelsAndNextTokens
 from tlearn.runs.config import RunConfig
@@ -14,7 +15,7 @@ READER = "gpt"
 
 
 def taught(config: RunConfig, model: Model, objective: Objective) -> tuple[Model, Objective]:
-    """Model and objective of the training steps, of those that a run is judged by."""
+    """Model and objective of the training steps, made of those that a run is judged by."""
     weight = config.objective.language_loss
     if not weight:
         return model, objective
@@ -35,8 +36,8 @@ def check_language_loss(config: RunConfig, body: Any, source: hub.Source | None)
             f"language_loss is {weight:g}, and a body of the family {body.family!r} does not score "
             f"next tokens by its own embedding: give 0, or a GPT or GPT-2"
         )
-    head = source.head if source else None
-    if head and head["family"] == "causal_lm" and not (head["tied"] and not head["use_bias"]):
+    head = heads.build(source.head) if source and source.head else None
+    if isinstance(head, CausalLM) and (head.use_bias or not head.tied):
         raise ValueError(
             f"language_loss is {weight:g} and scores next tokens by the body's embedding alone, "
             f"and {config.source} has a head of its own for them: give 0"

@@ -149,7 +149,7 @@ def take_step(
         numbers: ``peak``, and ``rate``, ``decay``, ``pull`` over the sorted trainable paths.
         factor: The schedule's factor at this update.
         strength_factor: The pull's own schedule's factor.
-        share: Times this the sums are the mean gradients.
+        share: What the sums are multiplied by to give the mean.
         due: Whether an update is due; otherwise the optimizer state stays as it was.
         sound: Whether everything was finite so far; likewise.
 
