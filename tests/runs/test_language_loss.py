@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_texts
@@ -129,9 +130,8 @@ def test_a_language_model_is_the_source(place, tmp_path):
     folder = hub.export_folder(language_model(place), tmp_path / "gpt2")
     built = build(small_texts.config(folder, place[1], language_loss=0.5))
     assert built.fresh == {"head/dense/kernel", "head/dense/bias"}
-    state, log = built.program.step(0)(
-        built.start(), built.task.train_batches(12, 0).at(0), built.source
-    )
+    batch = jax.tree.map(jnp.asarray, built.task.train_batches(12, 0).at(0))
+    state, log = built.program.step(0)(built.start(), batch, built.source)
     # Drawn small, it gives every word nearly the same chance.
     assert float(log["language_loss"] / log["count"]) == pytest.approx(np.log(len(WORDS)), rel=0.05)
     assert state.sound
