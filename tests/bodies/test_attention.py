@@ -1,7 +1,8 @@
 """Attention against the plain formula, every example alone.
 
 Breaks tried: segments compared without asking for a number above 0; the causal mask left out of the
-path to cuDNN; dropout bits counted from the first computed query instead of the first of all.
+path to cuDNN; dropout bits counted from the first computed query instead of the first of all; the
+mean of a softmax's incoming gradient taken off once.
 """
 
 import itertools
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlearn.bodies import attention
-from tlearn.bodies.attention import attend, choose_form
+from tlearn.bodies.attention import attend, choose_form, softmax
 from tlearn.bodies.dropout import kept
 
 B, T, N, D = 3, 7, 2, 8
@@ -237,3 +238,18 @@ def test_rows_taken_in_turn_change_neither_values_nor_gradients_nor_what_is_drop
     assert attention._rows_at_once(q, k) == 2
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(outcome(q, k, v, bias)), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_a_softmax_keeps_its_digits_beside_a_weight_near_one():
+    rng = np.random.default_rng(0)
+    scores = 3 * rng.normal(size=(50, 9)).astype(np.float32)
+    scores[:, 2] = 14
+    dy = 100 + rng.normal(size=scores.shape).astype(np.float32)
+    weights = np.exp(scores.astype(np.float64))
+    weights /= weights.sum(-1, keepdims=True)
+    want = weights * (dy - (weights * dy).sum(-1, keepdims=True))
+    y, backward = jax.vjp(softmax, jnp.asarray(scores))
+    np.testing.assert_allclose(y, weights, rtol=1e-5)
+    (got,) = backward(jnp.asarray(dy))
+    # jax.nn.softmax's own rule is 3e-3 away.
+    assert np.abs(got - want).max() <= 1e-6 * np.abs(want).max()
