@@ -13,6 +13,8 @@ from tlearn.data import (
     aligned,
     carve_validation,
     glue_name,
+    open_corpus,
+    open_dataset,
     open_texts,
     overlap,
     per_class,
@@ -20,6 +22,7 @@ from tlearn.data import (
     text_splits,
     texts_of,
 )
+from tlearn.runs.fingerprint import fingerprint
 
 # The header of every official file, with a row that has something in each column.
 GLUE = {
@@ -249,3 +252,18 @@ def test_tfds_pairs_with_a_score(tmp_path):
         ("a", "b", pytest.approx(3.8)),
         ("c", "d", 2.0),
     ]
+
+
+@pytest.mark.parametrize("name", ["nothing:" + "x" * 5000, "nothing:\0", "nothing:~nobody/x"])
+def test_a_name_that_no_file_can_have_is_that_of_no_file(name):
+    for opened in (open_texts, open_dataset, open_corpus):
+        with pytest.raises(DataError, match="no such kind"):
+            opened(name)
+    assert len(fingerprint(name)) == 64
+
+
+def test_a_task_of_many_modules_is_opened_by_its_long_name():
+    modules = "collections json email logging http urllib xml asyncio unittest".split()
+    name = "embedded:" + ",".join(f"stdlib.{module}" for module in [*modules, *["nothing"] * 30])
+    with pytest.raises(DataError, match="is named twice"):
+        open_texts(name, "train")

@@ -12,6 +12,7 @@ from tlearn.data.corpus_tfds import TfdsCorpus
 from tlearn.data.embedded import EmbeddedCorpus
 from tlearn.data.errors import DataError, closest
 from tlearn.data.held_out import HeldOut, WithoutHeldOut
+from tlearn.data.places import is_place
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
 from tlearn.data.text_dataset import joined_texts
@@ -83,7 +84,7 @@ def open_corpus(
 
 def _parts(spec: str) -> list[str]:
     """Cuts a name at ``+``, which may also be part of a path."""
-    if Path(spec.partition(":")[2] or spec).expanduser().exists() or Path(spec).exists():
+    if is_place(spec.partition(":")[2]) or is_place(spec):
         return [spec]
     return [part.strip() for part in spec.split("+")]
 
@@ -92,7 +93,7 @@ def _open(spec: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
     if is_planned(spec):
         refuse_planned(spec)
     kind, colon, where = spec.partition(":")
-    if not colon or (kind not in _OPENERS and Path(spec).expanduser().exists()):
+    if not colon or (kind not in _OPENERS and is_place(spec)):
         kind, where = _sniff(spec), spec
     if kind not in _OPENERS:
         raise DataError(

@@ -13,6 +13,7 @@ from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.folder import folder_splits
 from tlearn.data.idx import idx_splits
 from tlearn.data.paths_table import csv_splits
+from tlearn.data.places import is_place
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
@@ -87,7 +88,7 @@ def open_splits(
     if text == "digits":
         _check_options("digits", digits_splits, options)
         return digits_splits()
-    if not colon or (kind not in _OPENERS and Path(text).expanduser().exists()):
+    if not colon or (kind not in _OPENERS and is_place(text)):
         kind, where = _sniff(text), text
     if kind not in _OPENERS:
         raise DataError(

@@ -10,6 +10,7 @@ from tlearn.data.dataset import Examples
 from tlearn.data.embedded_task import embedded_splits
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.glue import GlueTask, glue_task, need_glue_task
+from tlearn.data.places import is_place
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
@@ -100,7 +101,7 @@ def text_splits(
     asked = options or TextOptions()
     text = str(spec)
     kind, colon, where = text.partition(":")
-    exists = Path(text).expanduser().exists()
+    exists = is_place(text)
     if not exists and kind != "tfds" and _BARE_TFDS.fullmatch(text):
         kind, where = "tfds", text
     elif not colon or (kind not in _KINDS and exists):

@@ -7,6 +7,7 @@ from pathlib import Path
 from sys import version
 
 from tlearn.data import embedded
+from tlearn.data.places import is_place
 
 
 def fingerprint(spec: str) -> str:
@@ -31,9 +32,8 @@ def fingerprint(spec: str) -> str:
 def _place(spec: str) -> Path | None:
     """The file or folder of a name; None if it names none."""
     for text in (spec.partition(":")[2], spec):
-        place = Path(text).expanduser() if text else None
-        if place is not None and place.exists():
-            return place
+        if is_place(text):
+            return Path(text).expanduser()
     return None
 
 
