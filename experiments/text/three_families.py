@@ -25,7 +25,7 @@ def read(demo: Path) -> dict:
     Raises:
         SystemExit: If there is not exactly one finished last stage.
     """
-    found = sorted(demo.glob("labels-*/results.json"))
+    found = sorted(demo.glob("labels-*/report/results.json"))
     if len(found) != 1:
         raise SystemExit(f"{demo} has {len(found)} finished stages labels-*; expected one")
     report = json.loads(found[0].read_text(encoding="utf-8"))
@@ -50,11 +50,11 @@ def difference(interval: Interval | None, mean: float | None) -> str:
 def table(demos: dict[str, dict]) -> str:
     """All families as Markdown."""
     amounts = next(iter(demos.values()))["report"]["efficiency"]["points"]
-    seeds = next(iter(demos.values()))["report"]["protocol"][1]
+    seeds, data = next(iter(demos.values()))["report"]["protocol"][:2]
     lines = [
         "# What each stage buys: three families, one corpus, one task",
         "",
-        next(iter(demos.values()))["report"]["protocol"][0] + " " + seeds,
+        f"{data} {seeds} One pre-training and one adaptation for all runs.",
         "",
         "Test accuracy, mean ± half the 95 % t-interval; Δ paired by seed with its 95 % interval.",
         "",
@@ -81,7 +81,7 @@ def table(demos: dict[str, dict]) -> str:
     lines.append("")
     for name, demo in demos.items():
         lines += [f"{name}: {note}" for note in demo["report"]["notes"]]
-        lines += [demo["report"]["protocol"][2], ""]
+        lines += [*demo["report"]["protocol"][2:4], f"Chosen: {demo['report']['chosen']}.", ""]
     return "\n".join(lines)
 
 
@@ -102,6 +102,7 @@ def main() -> None:
             "scores": demo["scores"],
             "notes": demo["report"]["notes"],
             "protocol": demo["report"]["protocol"],
+            "chosen": demo["report"]["chosen"],
             "versions": demo["report"]["versions"],
         }
         for name, demo in demos.items()

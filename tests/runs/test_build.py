@@ -122,6 +122,20 @@ def test_a_source_brings_body_facts_and_weights(digits_run):
     assert all(v is not again.params[p] for p, v in state.params.items())
 
 
+def test_settings_change_what_a_source_says_of_its_body(digits_run):
+    source = hub.load(f"run:{digits_run}")
+    changed = build(config(digits_run, settings=("drop_path=0.3",)))
+    assert source.body["drop_path"] != changed.model.body.drop_path == 0.3
+    for path, value in changed.start().params.items():
+        if path.startswith("body/"):
+            np.testing.assert_array_equal(value, source.params[path])
+    with pytest.raises(ValueError, match="did you mean 'drop_path'"):
+        planned(digits_run, settings=("drop_pth=0.3",))
+    # Weights of another shape are not there.
+    with pytest.raises(ValueError, match="body/stage_1"):
+        planned(digits_run, settings=("stage_widths=24,",))
+
+
 def test_what_is_fresh_is_drawn_as_the_whole_model_would_be(digits_run):
     key = stream(jax.random.key(0), "init")
     built = build(config(digits_run, fresh="top:1", head_init="scaled"))

@@ -1,6 +1,5 @@
 """Stages kept under a digest of their inputs: run once, again where something changed, resumed."""
 
-import dataclasses
 import json
 import random
 import signal
@@ -11,17 +10,18 @@ from killing import Children, kill_when, record
 from tlearn.data import embedded
 from tlearn.hub import load
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
-from tlearn.runs.label_curves import LabelCurves
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.pipeline import (
-    CallStage,
     Pipeline,
     RunStage,
+    StudyStage,
     TokenizerStage,
     plan_pipeline,
     run_pipeline,
 )
 from tlearn.runs.pipeline_opening import open_pipeline
+from tlearn.runs.study import Factor, Study
+from tlearn.runs.study.folder import StudyFolder
 
 WORDS = "the cat sat on a mat and then it ran home so did we all".split()
 
@@ -75,17 +75,39 @@ def stages(folder, stores, *, steps=3, rate=5e-3, length="6st") -> Pipeline:
         head=HeadConfig(head_weights="source"),
         remember=general,
     )
-    curves = LabelCurves(
-        task=f"text:{folder}/task",
-        stages={"pre-trained": "pretrain", "adapted": "adapt"},
-        per_class=(4, 8),
+    labels = Study(
+        name="labels",
+        title="What each stage buys",
+        base=replace(
+            RunConfig(
+                data=DataConfig(data=f"text:{folder}/task", validation="40%", test_split="test"),
+                source="stage:pretrain",
+            ),
+            head="ulmfit",
+            settings=("dropout_scale=0.3",),
+            optimizer="adamw",
+            length=f"{steps}st",
+            batch_size=4,
+            max_length=12,
+            widths="12",
+        ),
+        factors=(
+            Factor(
+                "stage",
+                {
+                    "from scratch": {"fresh": "all"},
+                    "pre-trained": {},
+                    "adapted": {"source": "stage:adapt"},
+                },
+            ),
+            Factor.over("rate", (1e-3, 1e-2), role="nuisance"),
+        ),
+        seeds=(0, 1),
+        pilot_seeds=(100,),
+        labels=(4, 8),
         shown=8,
-        seeds=2,
-        steps=steps,
-        batch_size=4,
-        max_length=12,
-        head="ulmfit",
-        pooling="concat",
+        points=1,
+        measures=(),
     )
     return Pipeline(
         "small",
@@ -93,7 +115,7 @@ def stages(folder, stores, *, steps=3, rate=5e-3, length="6st") -> Pipeline:
             TokenizerStage(name="tokens", corpus=general, kind="word", vocab_size=30),
             RunStage(name="pretrain", run=base),
             RunStage(name="adapt", run=adapted),
-            CallStage(name="labels", call=curves, options=dataclasses.asdict(curves)),
+            StudyStage(name="labels", study=labels),
         ),
     )
 
@@ -119,7 +141,13 @@ def test_a_change_runs_its_stage_and_those_behind_it_again_and_no_other(place):
     before, after = results["remember"]["before"], results["remember"]["after"]
     assert before["loss"] != after["loss"]
     assert {"perplexity", "loss"} <= before.keys()
-    assert (folders["labels"] / "report.html").is_file()
+    report = json.loads((folders["labels"] / "report" / "results.json").read_text())
+    assert [arm["name"] for arm in report["arms"]] == ["from scratch", "pre-trained", "adapted"]
+    assert report["efficiency"]["points"] == [4, 8]
+    told = "\n".join(report["notes"])
+    for said in ("Stage pretrain (next_tokens", "Kneser-Ney", "What it may forget", "8 labels"):
+        assert said in told, told
+    assert "adapted − pre-trained" in told
 
     def states(pipeline):
         return [one.state for one in plan_pipeline(pipeline, out)]
@@ -150,6 +178,15 @@ def test_wrong_pipelines_are_refused_before_anything_runs():
     wrong = RunStage(name="two", run=replace(base, tokenizer="stage:one"))
     with pytest.raises(ValueError, match="uses 'one' as a TokenizerStage, which is a RunStage"):
         Pipeline("p", (stage, wrong))
+    compared = Study(
+        name="labels",
+        title="Labels",
+        base=replace(base, source="stage:one", test_split="test"),
+        factors=(Factor("stage", {"one": {}, "other": {"source": "stage:onne"}}),),
+        seeds=(0, 1),
+    )
+    with pytest.raises(ValueError, match=r"stage 'labels' uses 'onne': before it are \['one'\]"):
+        Pipeline("p", (stage, StudyStage(name="labels", study=compared)))
     with pytest.raises(ValueError, match="no stages"):
         Pipeline("p", ())
     with pytest.raises(ValueError, match="ulmfit-demo"):
@@ -161,8 +198,11 @@ def outcome(folders):
     for name in ("pretrain", "adapt"):
         weights = folders[name] / "model" / "model.safetensors"
         found[name] = weights.read_bytes(), (folders[name] / "metrics.jsonl").read_bytes()
-    cells = json.loads((folders["labels"] / "cells.json").read_text())
-    found["labels"] = {key: cell["scores"] for key, cell in cells.items()}
+    records = StudyFolder.open(folders["labels"]).records()
+    found["labels"] = {
+        (r.arm, r.labels, r.seed, r.role): (r.metrics, r.validation, r.values)
+        for r in records.values()
+    }
     found["tokens"] = (folders["tokens"] / "tokenizer.json").read_bytes()
     return found
 
@@ -191,7 +231,8 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(place, tmp_path):
         "store": lambda: any((place / "stores").glob("*")) and folders["pretrain"].exists(),
         "pretrain": steps("pretrain", 2),
         "adapt": steps("adapt", 3),
-        "labels": lambda: (folders["labels"] / "cells.json").exists(),
+        "pilots": lambda: any((folders["labels"] / "units").glob("*.unit.json")),
+        "labels": lambda: any((folders["labels"] / "units").glob("*.npz")),
     }
     for name, moment in moments.items():
         child = children.start([*command, str(out)])
@@ -211,7 +252,25 @@ def test_presets_are_four_stages_that_hold_the_tasks_test_texts_out(name):
     assert adapt.run.objective.held_out == held
     assert adapt.run.source == "stage:pretrain"
     assert adapt.run.head.head_weights == "source"
-    assert labels.call.task == "embedded:scipy"
+    assert labels.study.base.data.data == "embedded:scipy"
+    assert labels.study.base.data.test_split == "test"
+    assert [arm.name for arm in labels.study.arms] == [
+        "from scratch",
+        "pre-trained",
+        "pre-trained, adapted",
+    ]
+    assert labels.study.labels == (20, 50, 200)
+    assert len(labels.study.seeds) == 5
+
+
+def test_a_source_from_elsewhere_is_part_of_what_a_stage_depends_on(tmp_path):
+    weights = tmp_path / "weights.npz"
+    weights.write_bytes(b"one")
+    run = replace(RunConfig(data=DataConfig(data="blank:x.txt")), source=f"npz:{weights}")
+    made = Pipeline("one", (RunStage(name="learn", run=run),))
+    before = plan_pipeline(made, tmp_path)[0].digest
+    weights.write_bytes(b"two")
+    assert plan_pipeline(made, tmp_path)[0].digest != before
 
 
 def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, monkeypatch):
@@ -236,28 +295,37 @@ def test_a_pooler_stays_behind_where_labels_are_read_off_the_mean(place, tmp_pat
         batch_size=4,
         length="2st",
     )
-    curves = LabelCurves(
-        task=f"text:{place}/task",
-        stages={"pre-trained": "pretrain"},
-        per_class=(4,),
-        shown=4,
-        seeds=2,
-        steps=2,
-        batch_size=4,
-        max_length=12,
-        pooling="mean",
+    labels = Study(
+        name="labels",
+        title="Labels",
+        base=replace(
+            RunConfig(
+                data=DataConfig(data=f"text:{place}/task", validation="40%", test_split="test"),
+                source="stage:pretrain",
+            ),
+            pooling="mean",
+            length="2st",
+            batch_size=4,
+            max_length=12,
+            widths="12",
+        ),
+        factors=(Factor("stage", {"from scratch": {"fresh": "all"}, "pre-trained": {}}),),
+        seeds=(0, 1),
+        labels=(4,),
+        points=1,
+        measures=(),
     )
     pipeline = Pipeline(
         "pooler",
         (
             TokenizerStage(name="tokens", corpus=general, kind="wordpiece", vocab_size=60),
             RunStage(name="pretrain", run=learned),
-            CallStage(name="labels", call=curves, options=dataclasses.asdict(curves)),
+            StudyStage(name="labels", study=labels),
         ),
     )
     made = run_pipeline(pipeline, tmp_path / "out", say=quiet, quiet=True)
     weights = load(f"run:{made['pretrain']}").params
     assert any(path.startswith("body/pooler/") for path in weights)
-    arms = json.loads((made["labels"] / "results.json").read_text())["arms"]
+    arms = json.loads((made["labels"] / "report" / "results.json").read_text())["arms"]
     assert [arm["name"] for arm in arms] == ["from scratch", "pre-trained"]
     assert all(not arm["summary"]["failed"] for arm in arms)

@@ -16,7 +16,7 @@ from tlearn.data.docstrings import (
 )
 from tlearn.data.held_out import HeldOut
 
-RULES = 2
+RULES = 3
 """Raised when the same source files make other documents or tasks."""
 _REPEATED = 5
 """Words of a line that is read only once. Packages say the same of a parameter wherever it is: a

@@ -54,7 +54,7 @@ class EmbeddedTask:
 def embedded_task(
     modules: Sequence[str] = MODULES["scipy"],
     *,
-    test: float = 0.25,
+    test: float = 0.2,
     words: tuple[int, int] = (8, 80),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,

@@ -88,12 +88,12 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BodyConfig:
-    """The body: which one, where there is no source."""
+    """The body: which one, where there is no source, and what is changed of it."""
 
     body: str = "resnet20"
-    """Name of the body, as in resnet20, resnet50, mobilenet_v2."""
+    """Name of the body where there is no source, as in resnet20, resnet50, mobilenet_v2."""
     settings: tuple[str, ...] = ()
-    """Changes to it as field=value, as in stage_widths=8,16,32."""
+    """Changes to it, or to the source's body, as field=value: stage_widths=8,16,32 dropout=0.2."""
     tokenizer: str = ""
     """Folder of the tokenizer of a text body (tokenizer.json, vocab.txt, ...)."""
     pooling: Literal["", "pooler", "first", "mean", "max", "last"] = ""

@@ -1,5 +1,6 @@
 """What a run begins with: the source's weights where they fit, and what is drawn afresh."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.config import RunConfig
 from tlearn.runs.parts import make_strategy
+from tlearn.runs.settings import read_setting
 from tlearn.runs.text_bodies import carried_tokenizer, remaps, tokenizer_of
 from tlearn.tasks import Task
 from tlearn.train.random import stream
@@ -93,11 +95,18 @@ def initial(
 def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
     """The weights a run starts from; None if it starts from nothing.
 
-    Of a body with a decoder, a task with labels takes the encoder alone.
+    Of a body with a decoder, a task with labels takes the encoder alone. Settings change what the
+    source says of its body, such as its dropout.
+
+    Raises:
+        ValueError: If a setting is none of the body's fields, with the nearest of them.
     """
     if not config.source:
         return None
     source = hub.load(config.source, read=read, pooling=config.body.pooling or None)
+    if config.body.settings:
+        changed = dict(read_setting(text) for text in config.body.settings)
+        source = dataclasses.replace(source, body={**source.body, **changed})
     decodes = "decoder_tokens" in bodies.build(dict(source.body)).inputs
     if decodes and config.objective.objective == "labels":
         return hub.encoder_alone(source)

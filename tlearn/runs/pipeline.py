@@ -16,6 +16,8 @@ from tlearn import __version__
 from tlearn.params.paths import nearest
 from tlearn.runs.config import RunConfig, replace, to_json
 from tlearn.runs.fingerprint import fingerprint
+from tlearn.runs.study import Study, to_values
+from tlearn.runs.study_stage import REPORT, resolved_study, run_study_stage
 from tlearn.runs.summary import RESULTS
 
 Say = Callable[[str], None]
@@ -60,24 +62,20 @@ class RunStage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CallStage:
-    """Anything else that reads earlier stages and fills a folder.
+class StudyStage:
+    """A study: arms that start from earlier stages, in paired runs.
 
     Attributes:
         name: What later stages call it.
-        call: Called with (its folder, the folders of the stages before by name, what to tell).
-            It must leave the file of `done` last.
-        options: What it depends on beside the stages, ready for JSON.
-        done: The file that is there once it is finished.
+        study: What is compared. A ``source`` or ``tokenizer`` of its base and of its factors'
+            levels may be ``stage:NAME``.
     """
 
     name: str
-    call: Callable[[Path, Mapping[str, Path], Say], None]
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    done: str = "report.html"
+    study: Study
 
 
-Stage = TokenizerStage | RunStage | CallStage
+Stage = TokenizerStage | RunStage | StudyStage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +124,11 @@ class Pipeline:
 
 def _used(stage: Stage) -> dict[str, type]:
     """Names of the stages that one uses, and what they must be."""
-    if not isinstance(stage, RunStage):
+    if isinstance(stage, TokenizerStage):
         return {}
-    wanted = {stage.run.source: RunStage, stage.run.body.tokenizer: TokenizerStage}
+    wanted: dict[str, type] = {}
+    for run in [stage.run] if isinstance(stage, RunStage) else _configs(stage.study):
+        wanted |= {run.source: RunStage, run.body.tokenizer: TokenizerStage}
     return {n.removeprefix(STAGE): kind for n, kind in wanted.items() if n.startswith(STAGE)}
 
 
@@ -204,9 +204,11 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
     one.folder.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(stage, TokenizerStage):
         _train_tokenizer(stage, one.folder)
-    elif isinstance(stage, CallStage):
-        one.folder.mkdir(exist_ok=True)
-        stage.call(one.folder, folders, say)
+    elif isinstance(stage, StudyStage):
+        study = resolved_study(stage.study, _place(folders))
+        sources = [name for name, kind in _used(stage).items() if kind is RunStage]
+        runs = {name: folder for name, folder in folders.items() if name in sources}
+        run_study_stage(study, one.folder, runs, say)
     else:
         from tlearn.runs.training import resume, start
 
@@ -240,36 +242,61 @@ def _train_tokenizer(stage: TokenizerStage, folder: Path) -> None:
 
 def _resolved(run: RunConfig, folders: Mapping[str, Path]) -> RunConfig:
     """The config with the folders of earlier stages in place of their names."""
-    changes: dict[str, Any] = {}
-    if run.source.startswith(STAGE):
-        changes["source"] = f"run:{folders[run.source.removeprefix(STAGE)]}"
-    if run.body.tokenizer.startswith(STAGE):
-        changes["tokenizer"] = str(folders[run.body.tokenizer.removeprefix(STAGE)])
-    return replace(run, **changes)
+    place = _place(folders)
+    return replace(
+        run,
+        source=place("source", run.source),
+        tokenizer=place("tokenizer", run.body.tokenizer),
+    )
+
+
+def _place(folders: Mapping[str, Path]) -> Callable[[str, Any], Any]:
+    """Gives the folder of a stage for its name in a field; other values stay what they are."""
+
+    def place(field: str, value: Any) -> Any:
+        if not isinstance(value, str) or not value.startswith(STAGE):
+            return value
+        folder = folders[value.removeprefix(STAGE)]
+        return f"run:{folder}" if field == "source" else str(folder)
+
+    return place
 
 
 def _digest(stage: Stage, before: Mapping[str, str]) -> str:
     depends: dict[str, Any] = {"tlearn": __version__, "kind": type(stage).__name__}
-    if isinstance(stage, RunStage):
-        asked = stage.run.objective
-        depends["run"] = to_json(stage.run)
-        # Where stores lie, and how often is told, changes nothing that is learned.
-        depends["run"]["objective"].pop("stores")
-        specs = [stage.run.data.data, asked.replay, asked.remember, *asked.held_out]
-        if stage.run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
-            specs.append(stage.run.data.validation)
-        depends["data"] = {spec: fingerprint(spec) for spec in specs if spec}
-        depends["before"] = {name: before[name] for name in sorted(_used(stage))}
-    elif isinstance(stage, TokenizerStage):
+    if isinstance(stage, TokenizerStage):
         depends["stage"] = dataclasses.asdict(stage)
-        depends["data"] = {s: fingerprint(s) for s in (stage.corpus, *stage.held_out)}
+        specs = [stage.corpus, *stage.held_out]
     else:
-        depends["options"] = dict(stage.options)
-        depends["before"] = dict(before)
+        depends["before"] = {name: before[name] for name in sorted(_used(stage))}
+        specs = []
+        configs = [stage.run] if isinstance(stage, RunStage) else _configs(stage.study)
+        for run in configs:
+            specs += [run.data.data, run.source, run.body.tokenizer, *run.objective.held_out]
+            specs += [run.objective.replay, run.objective.remember]
+            if run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
+                specs.append(run.data.validation)
+        if isinstance(stage, RunStage):
+            depends["run"] = to_json(stage.run)
+            # Where stores lie, and how often is told, changes nothing that is learned.
+            depends["run"]["objective"].pop("stores")
+        else:
+            depends["study"] = to_values(stage.study)
+            specs.append(stage.study.remember)
+    files = {spec for spec in specs if spec and not spec.startswith(STAGE)}
+    depends["data"] = {spec: fingerprint(spec) for spec in sorted(files)}
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def _configs(study: Study) -> list[RunConfig]:
+    """The configs of a study's runs, whatever its pilots choose."""
+    first = {arm.name: study.trials(arm.name)[0] for arm in study.arms}
+    return [cell.config for cell in (*study.pilots(), *study.reported(first))]
 
 
 def _done(stage: Stage) -> str:
     if isinstance(stage, RunStage):
         return RESULTS
-    return stage.done if isinstance(stage, CallStage) else "tokenizer.json"
+    if isinstance(stage, StudyStage):
+        return f"{REPORT}/report.html"
+    return "tokenizer.json"

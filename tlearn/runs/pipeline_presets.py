@@ -1,17 +1,23 @@
 """Pipelines that need no download: three stages on the documentation that Python installs."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
-from tlearn.runs.label_curves import LabelCurves
 from tlearn.runs.objective_config import Objective, ObjectiveConfig
-from tlearn.runs.pipeline import CallStage, Pipeline, RunStage, TokenizerStage
+from tlearn.runs.pipeline import Pipeline, RunStage, StudyStage, TokenizerStage
+from tlearn.runs.study import Factor, Study
 
-GENERAL, DOMAIN, TASK = "embedded:stdlib", "embedded:scipy", "embedded:scipy"
+GENERAL = "+".join(
+    f"embedded:{name}" for name in ("stdlib", "numpy", "jax", "flax", "optax", "transformers")
+)
+"""Python's own documentation and that of what tlearn needs. The standard library alone has a
+quarter of these words, and they say little of what scipy is about."""
+DOMAIN, TASK = "embedded:scipy", "embedded:scipy"
 HELD_OUT = (f"{TASK}@test",)
-VOCABULARY = 3000
+VOCABULARY = 5000
+AMOUNTS, SHOWN = (20, 50, 200), 50
 
 
 def _stages(
@@ -25,7 +31,8 @@ def _stages(
     lengths: tuple[str, str],
     adapt_rate: float,
     tokenizer: str,
-    curves: dict[str, Any],
+    tuning: Mapping[str, Any],
+    rates: tuple[float, ...],
     title: str,
     **more: Any,
 ) -> tuple[Any, ...]:
@@ -62,12 +69,6 @@ def _stages(
         rate=adapt_rate,
         length=lengths[1],
     )
-    found = LabelCurves(
-        task=TASK,
-        stages={"pre-trained": "pretrain", "pre-trained, adapted": "adapt"},
-        title=title,
-        **curves,
-    )
     pieces = TokenizerStage(
         name="tokenizer", corpus=GENERAL, kind=tokenizer, vocab_size=VOCABULARY, held_out=HELD_OUT
     )
@@ -75,7 +76,49 @@ def _stages(
         pieces,
         RunStage(name="pretrain", run=base),
         RunStage(name="adapt", run=adapted),
-        CallStage(name="labels", call=found, options=dataclasses.asdict(found)),
+        StudyStage(name="labels", study=_labels(tuning, rates, title)),
+    )
+
+
+def _labels(tuning: Mapping[str, Any], rates: tuple[float, ...], title: str) -> Study:
+    """Few and more labels from scratch, from general text, and from the domain's text as well.
+
+    Every arm takes the rate that is best for it on validation.
+    """
+    base = RunConfig(
+        data=DataConfig(data=TASK, validation="10%", test_split="test"), source="stage:pretrain"
+    )
+    base = replace(
+        base,
+        optimizer="adamw",
+        schedule="slanted-triangular",
+        head_init="scaled",
+        batch_size=16,
+        max_length=48,
+        widths="48",
+    )
+    return Study(
+        name="labels",
+        title=title,
+        question="What do general text and the domain's own text add, at few and at more labels?",
+        base=replace(base, **tuning),
+        factors=(
+            Factor(
+                "stage",
+                {
+                    "from scratch": {"fresh": "all"},
+                    "pre-trained": {},
+                    "pre-trained, adapted": {"source": "stage:adapt"},
+                },
+            ),
+            Factor.over("rate", rates, role="nuisance"),
+        ),
+        seeds=(0, 1, 2, 3, 4),
+        pilot_seeds=(100, 101),
+        labels=AMOUNTS,
+        shown=SHOWN,
+        points=1,
+        measures=(),
     )
 
 
@@ -84,8 +127,8 @@ def ulmfit_demo() -> Pipeline:
     return Pipeline(
         name="ulmfit-demo",
         about=(
-            "an AWD-LSTM learns the standard library's documentation, is adapted to scipy's, and "
-            "tells which part of scipy a description is from"
+            "an AWD-LSTM learns the documentation of Python and of some packages, is adapted to "
+            "scipy's, and tells which part of scipy a description is from"
         ),
         stages=_stages(
             body="awd-lstm",
@@ -94,20 +137,17 @@ def ulmfit_demo() -> Pipeline:
             row_length=20,
             batch_size=16,
             rate=4e-3,
-            lengths=("4ep", "3ep"),
+            lengths=("1ep", "2ep"),
             adapt_rate=4e-3,
             tokenizer="bpe",
-            curves={
+            tuning={
                 "head": "ulmfit",
-                "pooling": "concat",
-                # Chosen on a fifth of the training texts, for all arms alike: rates that rise
-                # toward the embeddings are better here, where topics are told by single words.
-                "rate": 1e-2,
-                "scratch_rate": 1e-2,
+                "settings": ("dropout_scale=0.5",),
+                # Rates that rise toward the embeddings: topics are told by single words here.
                 "layer_decay": 2.0,
-                "steps": 200,
-                "settings": {"dropout_scale": 0.5},
+                "length": "200st",
             },
+            rates=(3e-3, 1e-2, 3e-2),
             title="ULMFiT in small: what each stage buys",
         ),
     )
@@ -122,7 +162,8 @@ def _blocks(name: str, about: str, title: str, **different: Any) -> Pipeline:
             settings=("width=128", "depth=2", "heads=4", "feed_forward=512", "positions=128"),
             row_length=64,
             batch_size=32,
-            curves={"rate": 1e-3, "scratch_rate": 1e-3, "pooling": "mean"},
+            tuning={"pooling": "mean", "length": "100st"},
+            rates=(5e-4, 1e-3, 2e-3, 4e-3),
             title=title,
             **different,
         ),
@@ -154,7 +195,7 @@ def gpt_demo() -> Pipeline:
         objective="next_tokens",
         rate=2e-3,
         adapt_rate=1e-3,
-        lengths=("4ep", "2ep"),
+        lengths=("1ep", "2ep"),
         tokenizer="bpe",
     )
 
