@@ -16,6 +16,7 @@ folder as a fine-tuning's are.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -269,15 +270,15 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, sys.argv[1])
 import text_step
 started, cpu = time.perf_counter(), time.process_time()
-given = text_step.data(32, int(sys.argv[4]))
-side = text_step.ours(sys.argv[3], given, "none", 0.1, sys.argv[5])
+given = text_step.data(int(sys.argv[4]), int(sys.argv[5]))
+side = text_step.ours(sys.argv[3], given, "none", 0.1, sys.argv[6])
 ready = time.perf_counter()
 side["train step"]()
 print(ready - started, time.perf_counter() - started, time.process_time() - cpu)
 """
 
 
-def first_step(shape: str, length: int, repeats: int) -> dict[str, Any]:
+def first_step(shape: str, batch: int, length: int, repeats: int) -> dict[str, Any]:
     """Seconds from the end of the imports to the end of the first step, in new processes.
 
     In between: weights loaded, plan, state, step traced and compiled (or fetched), one step taken.
@@ -292,16 +293,19 @@ def first_step(shape: str, length: int, repeats: int) -> dict[str, Any]:
         transformers.BertModel(peer_config(body, DROPOUT)).save_pretrained(folder)
         found = []
         for _ in range(1 + repeats):
-            command = [sys.executable, "-c", FIRST_STEP, here, cache, shape, str(length), folder]
+            asked = [here, cache, shape, str(batch), str(length), folder]
+            command = [sys.executable, "-c", FIRST_STEP, *asked]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found.append([float(word) for word in done.stdout.split()[-3:]])
     cold, *warm = found
     best = min(warm, key=lambda times: times[1])
     return {
         "shape": shape,
+        "batch": batch,
         "length": length,
         "what": "first step",
         "cold_s": cold[1],
+        "median_warm_s": sorted(times[1] for times in warm)[len(warm) // 2],
         "warm_s": best[1],
         "warm_ready_s": best[0],
         "warm_cpu_s": best[2],
@@ -326,7 +330,8 @@ def main() -> None:
     kinds = ["torch", "torch, fused AdamW"] + ["torch, compiled"] * args.compiled
     rows: list[dict[str, Any]] = []
     if args.first_step:
-        rows = [first_step(s, n, args.repeats) for s in args.shape for n in args.length]
+        sizes = itertools.product(args.shape, args.batch, args.length)
+        rows = [first_step(*size, args.repeats) for size in sizes]
         print(json.dumps(rows, indent=1))
     else:
         for shape in args.shape:
