@@ -234,13 +234,13 @@ def shared_runs(one, other):
 
 
 def test_no_test_text_is_in_any_corpus(toy):
-    task = embedded_task(("toy.left", "toy.right"), test=0.25)
+    task = embedded_task(("toy.left", "toy.right"))
     whole = "\n".join(document.text for document in EmbeddedCorpus("toy"))
     corpus = EmbeddedCorpus("toy", held_out=task.held_out)
     kept = "\n".join(document.text for document in corpus)
-    assert corpus.left_out == 20
-    tests = [whole_of(task.test, i) for i in range(20)]
-    trains = [whole_of(task.train, i) for i in range(60)]
+    assert corpus.left_out == 16
+    tests = [whole_of(task.test, i) for i in range(16)]
+    trains = [whole_of(task.train, i) for i in range(64)]
     assert all(text in whole for text in (*tests, *trains))
     assert not any(text in kept for text in tests)
     assert all(text in kept for text in trains)
