@@ -51,22 +51,30 @@ def run_study_stage(study: Study, folder: Path, stages: Mapping[str, Path], say:
         folder: Where it goes.
         stages: Folders of the runs it may start from, by name.
         say: Told what is going on.
+
+    Raises:
+        ValueError: If its forecast is longer than its budget.
+        StudyError: As `tlearn.runs.study.running.run_study`.
     """
+    from tlearn.runs.study.forecast import check_budget, forecast
     from tlearn.runs.study.results import collect
     from tlearn.runs.study.running import run_study
     from tlearn.studies.contents import headline
     from tlearn.studies.study_page import main_report, write_study
 
+    if study.budget_minutes:
+        check_budget(study, forecast(study, folder))
     kept = run_study(study, folder, say=say)
     results = collect(study, kept, "tlearn pipeline")
-    notes = [*stage_notes(stages, say), *_steps(results)]
-    results = dataclasses.replace(results, notes=[*results.notes, *notes])
+    gains = _gains(results)
+    notes = [*results.notes, *stage_notes(stages, say), *gains]
+    results = dataclasses.replace(results, notes=notes)
     write_study(kept.path / REPORT, results)
-    for line in (*headline(main_report(results)), *_steps(results)):
+    for line in (*headline(main_report(results)), *gains):
         say(line)
 
 
-def _steps(results: Any) -> list[str]:
+def _gains(results: Any) -> list[str]:
     """What each arm adds to the one before it, at every amount of labels."""
     from tlearn.studies.contents import efficiency_from_scores, point_text
 
