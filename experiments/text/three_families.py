@@ -17,13 +17,13 @@ from tlearn.studies.contents import efficiency_from_scores
 from tlearn.studies.statistics import Interval, show
 
 SCRATCH = "from scratch"
-HOW = """How the settings were found: on a third of the training texts, for all arms alike, before the
-test part was read: general text (Python's alone, or with five packages), head and pooling (ten
+HOW = """How the settings were found: on a third of the training texts, for all arms alike, before
+the test part was read: general text (Python's alone, or with five packages), head and pooling (ten
 settings for the LSTM, seven for BERT, three for GPT). BERT is read off its pooler, as it was
-published; there, off the mean over tokens, from scratch did as well as adapted (0.53 and 0.52 at 20
-labels, 0.71 and 0.69 at 140). Before these, the LSTM's demo had been run to its test part once more,
-with the packages' text as well: undecided too (adapted minus from scratch +0.003, -0.010, +0.022),
-but above the trigrams on general text, and over ten minutes."""
+published; there, off the mean over tokens, from scratch did as well as adapted (0.53 and 0.52 at
+20 labels, 0.71 and 0.69 at 140). Before these, the LSTM's demo had been run to its test part once
+more, with the packages' text as well: undecided too (adapted minus from scratch +0.003, -0.010,
++0.022), but above the trigrams on general text, and over ten minutes."""
 
 
 def read(demo: Path) -> dict:
@@ -61,8 +61,8 @@ def table(demos: dict[str, dict]) -> str:
     lines = [
         "# What each stage buys: three families, one domain, one task",
         "",
-        f"{data} {seeds} One pre-training and one adaptation for all runs; what they learned from is "
-        "told below.",
+        f"{data} {seeds} One pre-training and one adaptation for all runs; what they learned from "
+        "is told below.",
         "",
         "Test accuracy, mean ± half the 95 % t-interval; Δ paired by seed with its 95 % interval.",
         "",
