@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -17,6 +18,22 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _cache = Path(tempfile.gettempdir()) / f"tlearn-test-cache-{os.getuid()}"
 jax.config.update("jax_compilation_cache_dir", str(_cache))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+_BEGINNINGS: dict[str, dict] = {}
+
+
+@pytest.fixture(autouse=True)
+def drawn_from_the_beginning(request):
+    """A module's ``RNG`` begins every test where its import left it.
+
+    Else what a test draws depends on which others ran before it, and on several processes that is
+    another matter in every run.
+    """
+    rng = getattr(request.module, "RNG", None) if request.module is not None else None
+    if isinstance(rng, np.random.Generator):
+        state = rng.bit_generator.state
+        rng.bit_generator.state = _BEGINNINGS.setdefault(request.module.__name__, state)
 
 
 @pytest.fixture(scope="session")
