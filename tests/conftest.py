@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ jax.config.update("jax_compilation_cache_dir", str(_cache))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-_BEGINNINGS: dict[str, dict] = {}
+_BEGINNINGS: dict[str, Any] = {}
 
 
 @pytest.fixture(autouse=True)

@@ -254,7 +254,7 @@ def _place(folders: Mapping[str, Path]) -> Callable[[str, Any], Any]:
     """Gives the folder of a stage for its name in a field; other values stay what they are."""
 
     def place(field: str, value: Any) -> Any:
-        if not isinstance(value, str) or not value.startswith(STAGE):
+        if field not in ("source", "tokenizer") or not str(value).startswith(STAGE):
             return value
         folder = folders[value.removeprefix(STAGE)]
         return f"run:{folder}" if field == "source" else str(folder)
@@ -273,7 +273,7 @@ def _digest(stage: Stage, before: Mapping[str, str]) -> str:
         configs = [stage.run] if isinstance(stage, RunStage) else _configs(stage.study)
         for run in configs:
             specs += [run.data.data, run.source, run.body.tokenizer, *run.objective.held_out]
-            specs += [run.objective.replay, run.objective.remember]
+            specs += [run.objective.replay, run.objective.remember, run.strategy.fisher_data]
             if run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
                 specs.append(run.data.validation)
         if isinstance(stage, RunStage):
