@@ -1,5 +1,6 @@
 """Stages kept under a digest of their inputs: run once, again where something changed, resumed."""
 
+import dataclasses
 import json
 import random
 import signal
@@ -52,6 +53,24 @@ PIPELINE = stages({folder!r}, {folder!r})
 """
 
 
+def compared(folder, more, **tuning) -> Study:
+    """The last stage: from scratch, from the first run, and from what more there is."""
+    base = RunConfig(
+        data=DataConfig(data=f"text:{folder}/task", validation="40%", test_split="test"),
+        source="stage:pretrain",
+    )
+    return Study(
+        name="labels",
+        title="What each stage buys",
+        base=replace(base, batch_size=4, max_length=12, widths="12", **tuning),
+        factors=(Factor("stage", {"from scratch": {"fresh": "all"}, "pre-trained": {}, **more}),),
+        seeds=(0, 1),
+        labels=(4,),
+        points=1,
+        measures=(),
+    )
+
+
 def stages(folder, stores, *, steps=3, rate=5e-3, length="6st") -> Pipeline:
     asked = ObjectiveConfig(objective="next_tokens", row_length=8, stores=f"{stores}/stores")
     general, domain = f"blank:{folder}/general.txt", f"blank:{folder}/domain.txt"
@@ -75,40 +94,21 @@ def stages(folder, stores, *, steps=3, rate=5e-3, length="6st") -> Pipeline:
         head=HeadConfig(head_weights="source"),
         remember=general,
     )
-    labels = Study(
-        name="labels",
-        title="What each stage buys",
-        base=replace(
-            RunConfig(
-                data=DataConfig(data=f"text:{folder}/task", validation="40%", test_split="test"),
-                source="stage:pretrain",
-            ),
+    labels = dataclasses.replace(
+        compared(
+            folder,
+            {"adapted": {"source": "stage:adapt"}},
             head="ulmfit",
             settings=("dropout_scale=0.3",),
             optimizer="adamw",
             length=f"{steps}st",
-            batch_size=4,
-            max_length=12,
-            widths="12",
         ),
-        factors=(
-            Factor(
-                "stage",
-                {
-                    "from scratch": {"fresh": "all"},
-                    "pre-trained": {},
-                    "adapted": {"source": "stage:adapt"},
-                },
-            ),
-            Factor.over("rate", (1e-3, 1e-2), role="nuisance"),
-        ),
-        seeds=(0, 1),
-        pilot_seeds=(100,),
         labels=(4, 8),
         shown=8,
-        points=1,
-        measures=(),
+        pilot_seeds=(100,),
     )
+    rates = Factor.over("rate", (1e-3, 1e-2), role="nuisance")
+    labels = dataclasses.replace(labels, factors=(*labels.factors, rates))
     return Pipeline(
         "small",
         (
@@ -178,7 +178,7 @@ def test_wrong_pipelines_are_refused_before_anything_runs():
     wrong = RunStage(name="two", run=replace(base, tokenizer="stage:one"))
     with pytest.raises(ValueError, match="uses 'one' as a TokenizerStage, which is a RunStage"):
         Pipeline("p", (stage, wrong))
-    compared = Study(
+    labels = Study(
         name="labels",
         title="Labels",
         base=replace(base, source="stage:one", test_split="test"),
@@ -186,7 +186,7 @@ def test_wrong_pipelines_are_refused_before_anything_runs():
         seeds=(0, 1),
     )
     with pytest.raises(ValueError, match=r"stage 'labels' uses 'onne': before it are \['one'\]"):
-        Pipeline("p", (stage, StudyStage(name="labels", study=compared)))
+        Pipeline("p", (stage, StudyStage(name="labels", study=labels)))
     with pytest.raises(ValueError, match="no stages"):
         Pipeline("p", ())
     with pytest.raises(ValueError, match="ulmfit-demo"):
@@ -295,26 +295,7 @@ def test_a_pooler_stays_behind_where_labels_are_read_off_the_mean(place, tmp_pat
         batch_size=4,
         length="2st",
     )
-    labels = Study(
-        name="labels",
-        title="Labels",
-        base=replace(
-            RunConfig(
-                data=DataConfig(data=f"text:{place}/task", validation="40%", test_split="test"),
-                source="stage:pretrain",
-            ),
-            pooling="mean",
-            length="2st",
-            batch_size=4,
-            max_length=12,
-            widths="12",
-        ),
-        factors=(Factor("stage", {"from scratch": {"fresh": "all"}, "pre-trained": {}}),),
-        seeds=(0, 1),
-        labels=(4,),
-        points=1,
-        measures=(),
-    )
+    labels = compared(place, {}, pooling="mean", length="2st")
     pipeline = Pipeline(
         "pooler",
         (
