@@ -15,12 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tlearn"
 
-# A room may import from its own row and from rows above it. `model` and `replaced` join a body and
-# a head, `lazy` resolves names on first use, `tracing` holds the garbage collector back;
-# `tlearn/__init__.py` only passes names on and belongs to no row.
+# A room may import from its own row and from rows above it. `model`, `replaced` and `two_passes`
+# join a body and a head, `lazy` resolves names on first use, `tracing` holds the garbage collector
+# back; `tlearn/__init__.py` only passes names on and belongs to no row.
 ROWS = (
     {"params", "lazy", "tracing"},
-    {"bodies", "heads", "hub", "transfer", "model", "replaced"},
+    {"bodies", "heads", "hub", "transfer", "model", "replaced", "two_passes"},
     {"objectives", "train", "generation"},
     {"tasks", "studies"},
     {"runs"},

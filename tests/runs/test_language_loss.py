@@ -14,11 +14,11 @@ from tlearn.bodies.facts import TextFacts
 from tlearn.runs.build import build
 from tlearn.runs.config import BodyConfig, replace
 from tlearn.runs.explain import explain
-from tlearn.runs.language_loss import check_language_loss
 from tlearn.runs.reading import Selection
 from tlearn.runs.settings import read_setting
 from tlearn.runs.study.many import Looks, run_many
 from tlearn.runs.study.single import run_single
+from tlearn.runs.taught import check_language_loss
 from tlearn.runs.training import start
 from tlearn.runs.use import score
 

@@ -1,6 +1,7 @@
 """Objectives: (outputs, batch) to sums and counts, so that no split of a batch changes a mean."""
 
 from tlearn.objectives.classification import Classification as Classification
+from tlearn.objectives.consistent_labels import ConsistentLabels as ConsistentLabels
 from tlearn.objectives.labels_and_next_tokens import LabelsAndNextTokens as LabelsAndNextTokens
 from tlearn.objectives.masked_tokens import MaskedPairs as MaskedPairs
 from tlearn.objectives.masked_tokens import MaskedTokens as MaskedTokens

@@ -17,7 +17,6 @@ from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import make_task
 from tlearn.runs.initial import initial, input_shapes, load_source
-from tlearn.runs.language_loss import taught
 from tlearn.runs.once import (
     FeatureBatches,
     check_once,
@@ -36,6 +35,7 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.planned import planned_task
+from tlearn.runs.taught import taught
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
 from tlearn.train.random import stream

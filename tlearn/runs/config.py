@@ -305,6 +305,11 @@ class RunConfig:
             problems.append(
                 "language_loss needs whole texts in every step; give features=each-step"
             )
+        if self.objective.consistency and self.train.features == "once":
+            problems.append(
+                "consistency compares passes with other dropout, and features=once computes a "
+                "body once; give features=each-step"
+            )
         if self.objective.language_loss and self.strategy.freeze == "body":
             problems.append("language_loss teaches the body, and freeze=body keeps it as it is")
         if self.head.head_weights == "source" and not self.source:

@@ -47,6 +47,9 @@ class ObjectiveConfig:
     language_loss: float = 0.0
     """Weight of the loss of a labelled text's next tokens beside that of its label, for GPT and
     GPT-2, which took 0.5; 0 for labels alone."""
+    consistency: float = 0.0
+    """Weight of how far two passes with other dropout differ in the classes they give (R-Drop),
+    at twice the computation; 0 for one pass."""
     replay: str = ""
     """A second corpus that is mixed in, so that an adapted body forgets less; empty for none."""
     replay_share: float = 0.25
@@ -81,13 +84,17 @@ def problems(asked: ObjectiveConfig) -> list[str]:
             found.append(f"{name} is {value}; it must be above 0 and below 1")
     if asked.span_length < 1:
         found.append(f"span_length is {asked.span_length}; it must be at least 1")
-    for name in ("activation_penalty", "change_penalty", "language_loss", "masks"):
+    for name in ("activation_penalty", "change_penalty", "language_loss", "consistency", "masks"):
         if getattr(asked, name) < 0:
             found.append(f"{name} is {getattr(asked, name)}; it must be at least 0")
     if asked.language_loss and asked.objective != "labels":
         found.append(
             f"language_loss is a loss beside that of labels, and objective is {asked.objective}"
         )
+    if asked.consistency and asked.objective != "labels":
+        found.append(f"consistency is of labels, and objective is {asked.objective}")
+    if asked.consistency and asked.language_loss:
+        found.append("consistency and language_loss are not had together: give one of them")
     usual = ObjectiveConfig()
     if asked.objective == "labels":
         given = [name for name in _CORPUS_ONLY if getattr(asked, name) != getattr(usual, name)]

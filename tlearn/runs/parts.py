@@ -10,8 +10,8 @@ from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.replaced import joined
 from tlearn.runs.config import RunConfig, StrategyConfig
-from tlearn.runs.language_loss import check_language_loss
 from tlearn.runs.settings import read_setting
+from tlearn.runs.taught import check_consistency, check_language_loss
 from tlearn.tasks import Task
 from tlearn.train.schedules import duration, parse
 from tlearn.transfer.function_pull import FunctionPull
@@ -44,6 +44,7 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
     else:
         body = new_body(config, changes | unpooled(config) | {"vocab_size": task.facts.vocab_size})
     check_language_loss(config, body, source)
+    check_consistency(config, task, body)
     return joined(body, _make_head(config, task, source, body.feature_width))
 
 

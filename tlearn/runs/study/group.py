@@ -20,7 +20,6 @@ from tlearn.runs.config import RunConfig, to_json
 from tlearn.runs.examples import make_task
 from tlearn.runs.flops import count_flops
 from tlearn.runs.initial import Initial, initial, load_source
-from tlearn.runs.language_loss import taught
 from tlearn.runs.parts import (
     FUNCTION_FORMS,
     make_function_pull,
@@ -30,6 +29,7 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.study.features import Feed, feed_of
+from tlearn.runs.taught import taught
 from tlearn.studies.block import Block
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Timeline, timeline
