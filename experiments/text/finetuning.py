@@ -2,9 +2,10 @@
 
 Fine-tunes MiniLM-L6 (22 M parameters) on SST-2 or TREC-6 through tlearn's own runs: everything,
 everything from scratch, the bottom 3 and 5 of 6 blocks frozen (with the embeddings), and a logistic
-regression on features computed once. Rates and epochs are tried on a part of the training texts
-with a pilot seed; then all of them are trained on, and the reported part is read once a run.
-`trainer_peer.py` does the first arm with torch.
+regression on features computed once; for SST-2 also everything with two passes that answer alike,
+whose recipe `halves.py` chose on the training texts. Rates and epochs are tried on a part of the
+training texts with a pilot seed; then all of them are trained on, and the reported part is read
+once a run. `trainer_peer.py` does the first arm with torch.
 
     python experiments/text/finetuning.py --task sst2 --model DIR --data DIR \
         --peer PEER.json --out experiments/results
@@ -46,6 +47,8 @@ ARMS = {
     "from scratch": {"fresh": "all"},
 }
 """Layers are the embeddings and six blocks, so "bottom 3" counts four layers."""
+TWO_PASSES = "everything, two passes"
+"""Of the same texts, with other dropout, that answer alike (Liang et al. 2021, "R-Drop")."""
 PENALTIES = (1e-2, 1e-3, 1e-4)
 AFTER_REVIEWS = "everything, film reviews first"
 Trial = tuple[float, int]
@@ -101,7 +104,8 @@ def run(asked, place: Path, arm: str, trial: Trial, seed: int, *, chosen: bool) 
     texts = place / "texts"
     if not texts.exists():
         write(protocol.read(asked.data, asked.task), texts)
-    changes = {"source": f"run:{asked.reviews}"} if arm == AFTER_REVIEWS else ARMS[arm]
+    others = {AFTER_REVIEWS: {"source": f"run:{asked.reviews}"}, TWO_PASSES: protocol.TWO_PASSES}
+    changes = (ARMS | others)[arm]
     made = replace(config(asked, texts, trial, seed, chosen), **changes)
     began = time.monotonic()
     result = start(made, place / name, say=lambda text: None, quiet=True)
@@ -188,6 +192,8 @@ def measure(asked: argparse.Namespace, place: Path) -> dict:
     best, told = choose(asked, place, "everything", protocol.TRIALS)
     trials = dict.fromkeys(ARMS, best) | {"from scratch": (protocol.SCRATCH_RATE, best[1])}
     tried = {"everything": told}
+    if asked.task == "sst2":
+        trials[TWO_PASSES] = protocol.TRIAL_TWO_PASSES
     if asked.reviews is not None:
         trials[AFTER_REVIEWS], tried[AFTER_REVIEWS] = choose(
             asked, place, AFTER_REVIEWS, protocol.TRIALS_AFTER_REVIEWS
@@ -262,6 +268,12 @@ def table(task: str, measured: dict) -> str:
             "",
             "Trained on the 6,920 whole sentences of SST-2. GLUE's SST-2 has 67,349 phrases of "
             "them, and published figures of small BERTs (0.90 to 0.92) are of those.",
+        ]
+        lines += [
+            "",
+            f"Two passes ({said(protocol.TRIAL_TWO_PASSES)}, {protocol.TWO_PASSES}) was chosen on "
+            "the training texts alone, each half judged by a run on the other "
+            "(`experiments/text/halves.py`).",
         ]
     if AFTER_REVIEWS in runs:
         lines += [

@@ -13,6 +13,8 @@ TRIALS = ((1e-4, 2), (1e-4, 3), (2e-4, 3))
 """Rates and epochs tried for fine-tuning everything; the other arms take the best over."""
 TRIALS_AFTER_REVIEWS = ((1e-4, 2), (5e-5, 2), (3e-5, 3))
 """For a body that learned from film reviews first: no larger rates, there is less to learn."""
+TRIAL_TWO_PASSES, TWO_PASSES = (1e-4, 4), {"consistency": 2.0, "ema": 0.99}
+"""SST-2 with two passes of every text: chosen by `halves.py` on the training texts."""
 SCRATCH_RATE = 5e-4
 """From scratch a larger rate is usual; it was not chosen on any of these texts."""
 BATCH, MAX_LENGTH = 32, 64

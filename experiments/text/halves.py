@@ -1,0 +1,88 @@
+"""Recipes for SST-2 on its training texts alone: each half is judged by a run on the other.
+
+A tenth of the training texts tells two recipes apart only where they differ by some points; two
+halves judge every one of them, at the price of one run on all. The reported part is not read.
+
+    python experiments/text/halves.py --model DIR --data DIR --out experiments/results
+
+DIR of --model is a Hugging Face folder; DIR of --data holds sst2/. What is in the results is not
+run again.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import protocol
+from finetuning import config, write
+
+from tlearn.runs.config import replace
+from tlearn.runs.training import start
+
+RECIPES: dict[str, dict] = {
+    "1e-4, 2 epochs": {"length": "2ep"},
+    "1e-4, 3 epochs": {"length": "3ep"},
+    "embeddings frozen": {"length": "2ep", "freeze": "bottom:1"},
+    "pulled, 0.01": {"length": "2ep", "pull_strength": 0.01},
+    "averaged, 0.99": {"length": "3ep", "ema": 0.99},
+    "two passes, 0.5": {"length": "3ep", "consistency": 0.5},
+    "two passes, 2": {"length": "4ep", "consistency": 2.0},
+    "two passes, 4": {"length": "4ep", "consistency": 4.0},
+    "two passes, 2, averaged": {"length": "4ep", "consistency": 2.0, "ema": 0.99},
+}
+RATE, SEED, SPLIT = 1e-4, 0, 7
+"""The rate of all of them, the seed of the runs, and the one that makes the halves."""
+
+
+def halves(asked: argparse.Namespace, place: Path) -> list[Path]:
+    """Two folders of tables; in each the half that the other learns from is judged."""
+    whole = protocol.rows(asked.data / "sst2" / "train.tsv")
+    order = np.random.default_rng(SPLIT).permutation(len(whole))
+    parts = [[whole[i] for i in part] for part in np.array_split(order, 2)]
+    return [
+        # The table that is never read must be there.
+        write({"train": learned, "validation": judged, "reported": judged}, place / str(number))
+        for number, (learned, judged) in enumerate((parts, parts[::-1]))
+    ]
+
+
+def judge(asked: argparse.Namespace, place: Path, recipe: str) -> list[float]:
+    """Accuracy of a recipe on both halves."""
+    found = []
+    for folder in halves(asked, place):
+        plain = config(asked, folder, (RATE, 1), SEED, chosen=False)
+        run = replace(plain, **RECIPES[recipe])
+        result = start(run, place / f"run {folder.name}", say=lambda text: None, quiet=True)
+        if result.test is None:
+            raise RuntimeError("the run read no part")
+        found.append(result.test.metrics["accuracy"])
+    return found
+
+
+def main() -> None:
+    """Runs what is not in the results yet, and writes them after each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--out", type=Path, default=Path("experiments/results"))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    file = asked.out / "sst2_halves.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    jax.config.update("jax_compilation_cache_dir", str(asked.out / "compiled"))
+    for recipe in asked.recipe:
+        if recipe in found:
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            scores = judge(asked, Path(temporary), recipe)
+        found[recipe] = {"halves": scores, "accuracy": float(np.mean(scores))}
+        print(recipe, found[recipe], flush=True)
+        file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
