@@ -38,14 +38,14 @@ RATE, SEED, SPLIT = 1e-4, 0, 7
 
 
 def halves(asked: argparse.Namespace, place: Path) -> list[Path]:
-    """Two folders of tables; in each the half that the other learns from is judged."""
+    """Two folders of tables: the first half is judged after learning from the second, then back."""
     whole = protocol.rows(asked.data / "sst2" / "train.tsv")
     order = np.random.default_rng(SPLIT).permutation(len(whole))
     parts = [[whole[i] for i in part] for part in np.array_split(order, 2)]
     return [
         # The table that is never read must be there.
         write({"train": learned, "validation": judged, "reported": judged}, place / str(number))
-        for number, (learned, judged) in enumerate((parts, parts[::-1]))
+        for number, (judged, learned) in enumerate((parts, parts[::-1]))
     ]
 
 
