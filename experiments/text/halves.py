@@ -32,9 +32,16 @@ RECIPES: dict[str, dict] = {
     "two passes, 2": {"length": "4ep", "consistency": 2.0},
     "two passes, 4": {"length": "4ep", "consistency": 4.0},
     "two passes, 2, averaged": {"length": "4ep", "consistency": 2.0, "ema": 0.99},
+    "two passes, 4, averaged, 6 epochs": {"length": "6ep", "consistency": 4.0, "ema": 0.99},
+    "two passes, 4, averaged, 2e-4": {
+        "length": "4ep",
+        "consistency": 4.0,
+        "ema": 0.99,
+        "rate": 2e-4,
+    },
 }
 RATE, SEED, SPLIT = 1e-4, 0, 7
-"""The rate of all of them, the seed of the runs, and the one that makes the halves."""
+"""The rate where none is said, the seed of the runs, and the one that makes the halves."""
 
 
 def halves(asked: argparse.Namespace, place: Path) -> list[Path]:
