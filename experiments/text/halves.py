@@ -39,14 +39,22 @@ RECIPES: dict[str, dict] = {
         "ema": 0.99,
         "rate": 2e-4,
     },
+    "two passes, 2, averaged, as written": {"length": "4ep", "consistency": 2.0, "ema": 0.99},
 }
+WRITTEN = ", as written"
+"""How a recipe's name ends whose texts are as people write them (`protocol.as_written`)."""
 RATE, SEED, SPLIT = 1e-4, 0, 7
 """The rate where none is said, the seed of the runs, and the one that makes the halves."""
 
 
-def halves(asked: argparse.Namespace, place: Path) -> list[Path]:
-    """Two folders of tables: the first half is judged after learning from the second, then back."""
+def halves(asked: argparse.Namespace, place: Path, written: bool) -> list[Path]:
+    """Two folders of tables: the first half is judged after learning from the second, then back.
+
+    The texts are without the treebank's tokens if they are wanted as people write.
+    """
     whole = protocol.rows(asked.data / "sst2" / "train.tsv")
+    if written:
+        whole = [(protocol.as_written(text), label) for text, label in whole]
     order = np.random.default_rng(SPLIT).permutation(len(whole))
     parts = [[whole[i] for i in part] for part in np.array_split(order, 2)]
     return [
@@ -59,7 +67,7 @@ def halves(asked: argparse.Namespace, place: Path) -> list[Path]:
 def judge(asked: argparse.Namespace, place: Path, recipe: str) -> list[float]:
     """Accuracy of a recipe on both halves."""
     found = []
-    for folder in halves(asked, place):
+    for folder in halves(asked, place, recipe.endswith(WRITTEN)):
         plain = config(asked, folder, (RATE, 1), SEED, chosen=False)
         run = replace(plain, **RECIPES[recipe])
         result = start(run, place / f"run {folder.name}", say=lambda text: None, quiet=True)

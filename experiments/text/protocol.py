@@ -15,6 +15,17 @@ TRIALS_AFTER_REVIEWS = ((1e-4, 2), (5e-5, 2), (3e-5, 3))
 """For a body that learned from film reviews first: no larger rates, there is less to learn."""
 TRIAL_TWO_PASSES, TWO_PASSES = (1e-4, 4), {"consistency": 2.0, "ema": 0.99}
 """SST-2 with two passes of every text: chosen by `halves.py` on the training texts."""
+AS_WRITTEN = {
+    " n't": "n't",
+    "-lrb-": "(",
+    "-rrb-": ")",
+    "``": '"',
+    "''": '"',
+    "`": "'",
+    "\\/": "/",
+}
+"""What the treebank's tokens stand for. The encoder learned texts as people write them; what else
+the treebank parts, its tokenizer parts too."""
 SCRATCH_RATE = 5e-4
 """From scratch a larger rate is usual; it was not chosen on any of these texts."""
 BATCH, MAX_LENGTH = 32, 64
@@ -29,6 +40,13 @@ def rows(file: Path) -> list[tuple[str, str]]:
     with file.open(encoding="utf-8", newline="") as stream:
         table = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [(row["text"], row["label"]) for row in table]
+
+
+def as_written(text: str) -> str:
+    """A text without the treebank's tokens."""
+    for token, written in AS_WRITTEN.items():
+        text = text.replace(token, written)
+    return text
 
 
 def read(data: Path, task: str) -> dict[str, list[tuple[str, str]]]:
