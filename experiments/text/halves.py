@@ -6,7 +6,7 @@ halves judge every one of them, at the price of one run on all. The reported par
     python experiments/text/halves.py --model DIR --data DIR --out experiments/results
 
 DIR of --model is a Hugging Face folder; DIR of --data holds sst2/. What is in the results is not
-run again.
+run again. Recipes that begin with film reviews need `--reviews RUN`, as `finetuning.py` has it.
 """
 
 import argparse
@@ -40,9 +40,17 @@ RECIPES: dict[str, dict] = {
         "rate": 2e-4,
     },
     "two passes, 2, averaged, as written": {"length": "4ep", "consistency": 2.0, "ema": 0.99},
+    "film reviews first, two passes, 2, averaged, 5e-5": {
+        "length": "4ep",
+        "consistency": 2.0,
+        "ema": 0.99,
+        "rate": 5e-5,
+    },
 }
 WRITTEN = ", as written"
 """How a recipe's name ends whose texts are as people write them (`protocol.as_written`)."""
+REVIEWS = "film reviews first"
+"""How a recipe's name begins that starts from the run of --reviews."""
 RATE, SEED, SPLIT = 1e-4, 0, 7
 """The rate where none is said, the seed of the runs, and the one that makes the halves."""
 
@@ -66,10 +74,13 @@ def halves(asked: argparse.Namespace, place: Path, written: bool) -> list[Path]:
 
 def judge(asked: argparse.Namespace, place: Path, recipe: str) -> list[float]:
     """Accuracy of a recipe on both halves."""
+    changes = dict(RECIPES[recipe])
+    if recipe.startswith(REVIEWS):
+        changes["source"] = f"run:{asked.reviews}"
     found = []
     for folder in halves(asked, place, recipe.endswith(WRITTEN)):
         plain = config(asked, folder, (RATE, 1), SEED, chosen=False)
-        run = replace(plain, **RECIPES[recipe])
+        run = replace(plain, **changes)
         result = start(run, place / f"run {folder.name}", say=lambda text: None, quiet=True)
         if result.test is None:
             raise RuntimeError("the run read no part")
@@ -82,9 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--reviews", type=Path, help="run that learned film reviews first")
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--out", type=Path, default=Path("experiments/results"))
     asked = parser.parse_args()
+    if asked.reviews is None and any(recipe.startswith(REVIEWS) for recipe in asked.recipe):
+        parser.error(f"recipes that begin with {REVIEWS!r} need --reviews (see finetuning.py)")
     asked.out.mkdir(parents=True, exist_ok=True)
     file = asked.out / "sst2_halves.json"
     found = json.loads(file.read_text()) if file.exists() else {}
