@@ -49,20 +49,23 @@ def as_written(text: str) -> str:
     return text
 
 
-def read(data: Path, task: str) -> dict[str, list[tuple[str, str]]]:
-    """The parts of a task.
+def read(data: Path, task: str, *, written: bool = False) -> dict[str, list[tuple[str, str]]]:
+    """The parts of a task, without the treebank's tokens if they are wanted as people write.
 
     ``train`` and ``validation`` are chosen on, ``whole`` is both of them, ``reported`` is read once
     a run.
     """
-    whole = rows(data / task / "train.tsv")
+    whole, reported = (
+        [(as_written(text), label) if written else (text, label) for text, label in rows(file)]
+        for file in (data / task / "train.tsv", data / task / REPORTED[task])
+    )
     order = np.random.default_rng(PILOT).permutation(len(whole))
     held = round(HELD * len(whole))
     return {
         "train": [whole[i] for i in order[held:]],
         "validation": [whole[i] for i in order[:held]],
         "whole": whole,
-        "reported": rows(data / task / REPORTED[task]),
+        "reported": reported,
     }
 
 
