@@ -3,9 +3,10 @@
 Fine-tunes MiniLM-L6 (22 M parameters) on SST-2 or TREC-6 through tlearn's own runs: everything,
 everything from scratch, the bottom 3 and 5 of 6 blocks frozen (with the embeddings), and a logistic
 regression on features computed once; for SST-2 also everything with two passes that answer alike,
-of the texts as they are and as people write them: `halves.py` chose both on the training texts. Rates and epochs are tried on a part of the
-training texts with a pilot seed; then all of them are trained on, and the reported part is read
-once a run. `trainer_peer.py` does the first arm with torch.
+of the texts as they are and as people write them: `halves.py` chose both on the training texts.
+Rates and epochs are tried on a part of the training texts with a pilot seed; then all of them are
+trained on, and the reported part is read once a run. `trainer_peer.py` does the first arm with
+torch.
 
     python experiments/text/finetuning.py --task sst2 --model DIR --data DIR \
         --peer PEER.json --out experiments/results
