@@ -135,7 +135,7 @@ def test_pictures_pass_twice_too(tmp_path):
 
 
 WRONG = {
-    "beside no labels": ({"objective": "next_tokens"}, "consistency is of labels"),
+    "beside no labels": ({"objective": "next_tokens"}, "consistency is for labels"),
     "below nothing": ({"consistency": -1.0}, "consistency is -1"),
     "features once": ({"freeze": "bottom:1", "features": "once"}, "give features=each-step"),
     "two losses": ({"language_loss": 0.5}, "not had together"),

@@ -112,7 +112,7 @@ def test_explain_counts_it(place):
 
 
 WRONG = {
-    "beside no labels": ({"objective": "next_tokens"}, "beside that of labels"),
+    "beside no labels": ({"objective": "next_tokens"}, "language_loss is for labels"),
     "below nothing": ({"language_loss": -1.0}, "language_loss is -1"),
     "features once": ({"freeze": "bottom:1", "features": "once"}, "give features=each-step"),
     "a frozen body": ({"freeze": "body"}, "freeze=body keeps it as it is"),

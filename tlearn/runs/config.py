@@ -10,6 +10,7 @@ from tlearn.params.paths import nearest
 from tlearn.runs.config_values import build_group
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.objective_config import problems as objective_problems
+from tlearn.runs.unread import unread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -281,7 +282,7 @@ class RunConfig:
     """The training."""
 
     def __post_init__(self):
-        problems = objective_problems(self.objective)
+        problems = [*objective_problems(self.objective), *unread(self)]
         for group, limits in _AT_LEAST.items():
             for name, least in limits.items():
                 value = getattr(getattr(self, group), name)

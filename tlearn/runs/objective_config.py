@@ -53,7 +53,7 @@ class ObjectiveConfig:
     replay: str = ""
     """A second corpus that is mixed in, so that an adapted body forgets less; empty for none."""
     replay_share: float = 0.25
-    """Share of the batches that are of the replayed corpus."""
+    """Share of the tokens that are of the replayed corpus."""
     remember: str = ""
     """A corpus that nothing is trained on: the loss on it is measured before and after."""
     held_out: tuple[str, ...] = ()
@@ -64,9 +64,6 @@ class ObjectiveConfig:
     with the mean row for tokens that are new."""
     stores: str = ""
     """Folder where corpora are kept as tokens; empty for ~/.cache/tlearn."""
-
-
-_CORPUS_ONLY = ("rows", "direction", "mask_unit", "masks", "replay", "remember", "held_out")
 
 
 def problems(asked: ObjectiveConfig) -> list[str]:
@@ -87,28 +84,6 @@ def problems(asked: ObjectiveConfig) -> list[str]:
     for name in ("activation_penalty", "change_penalty", "language_loss", "consistency", "masks"):
         if getattr(asked, name) < 0:
             found.append(f"{name} is {getattr(asked, name)}; it must be at least 0")
-    if asked.language_loss and asked.objective != "labels":
-        found.append(
-            f"language_loss is a loss beside that of labels, and objective is {asked.objective}"
-        )
-    if asked.consistency and asked.objective != "labels":
-        found.append(f"consistency is of labels, and objective is {asked.objective}")
     if asked.consistency and asked.language_loss:
         found.append("consistency and language_loss are not had together: give one of them")
-    usual = ObjectiveConfig()
-    if asked.objective == "labels":
-        given = [name for name in _CORPUS_ONLY if getattr(asked, name) != getattr(usual, name)]
-        if given:
-            found.append(
-                f"{', '.join(given)} say how a corpus is read, and objective is labels: give "
-                "objective (next_tokens, masked_tokens, ...)"
-            )
-    elif asked.objective != "next_tokens":
-        given = [
-            name
-            for name in ("rows", "direction", "activation_penalty", "change_penalty")
-            if getattr(asked, name) != getattr(usual, name)
-        ]
-        if given:
-            found.append(f"{', '.join(given)}: for next_tokens, and objective is {asked.objective}")
     return found

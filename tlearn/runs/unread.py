@@ -1,0 +1,81 @@
+"""Options that a run would never read: refused by name, before anything is."""
+
+import dataclasses
+from typing import Any
+
+_MASKED = ("masked_tokens", "next_sentence", "sentence_order", "replaced_tokens")
+_SPANS = ("span_corruption", "prefix_lm")
+_CORPORA = ("next_tokens", *_MASKED, *_SPANS)
+_OBJECTIVE: dict[str, tuple[str, ...]] = {
+    "row_length": _CORPORA,
+    "rows": ("next_tokens",),
+    "direction": ("next_tokens",),
+    "mask_rate": (*_MASKED, "span_corruption"),
+    "mask_unit": _MASKED,
+    "masks": _MASKED,
+    "span_length": ("span_corruption",),
+    "generator": ("replaced_tokens",),
+    "activation_penalty": ("next_tokens",),
+    "change_penalty": ("next_tokens",),
+    "language_loss": ("labels",),
+    "consistency": ("labels",),
+    "replay": _CORPORA,
+    "replay_share": _CORPORA,
+    "remember": _CORPORA,
+    "held_out": _CORPORA,
+    "stores": _CORPORA,
+}
+"""The objectives that read an option; what is not here all of them do."""
+_LABELS = {
+    "data": (
+        "train_split",
+        "classes",
+        "per_class",
+        "labelled",
+        "pair_column",
+        "label_column",
+        "labels",
+        "header",
+        "metrics",
+        "max_length",
+        "widths",
+    ),
+    "head": ("head", "head_init", "head_dropout", "smoothing"),
+}
+"""What says how labelled examples are read and told apart: a corpus has none, and its objective
+brings its own head."""
+
+
+def unread(config: Any) -> list[str]:
+    """Lists the options of a run's config that are set and would change nothing.
+
+    Args:
+        config: A `RunConfig`, whose fields are all there already.
+    """
+    objective = config.objective.objective
+    found = [
+        f"{name} is for {' or '.join(readers)}, and objective is {objective}"
+        for name, readers in _OBJECTIVE.items()
+        if objective not in readers and _set(config.objective, name)
+    ]
+    if objective != "labels":
+        found += [
+            f"{name} is for labels, and objective is {objective}"
+            for group, names in _LABELS.items()
+            for name in names
+            if _set(getattr(config, group), name)
+        ]
+    if _set(config.objective, "replay_share") and objective != "labels":
+        if not config.objective.replay:
+            found.append("replay_share is a share of replay, and replay names no corpus")
+    if config.objective.vocabulary == "remap" and not config.source:
+        found.append("vocabulary=remap carries a source's embeddings over; give a source")
+    if config.train.views and config.train.features != "once":
+        found.append("views are drawn for features=once, and features is each-step")
+    return found
+
+
+def _set(group: Any, name: str) -> bool:
+    """Whether a field of a group is other than what it is when nobody says anything."""
+    usual = {field.name: field.default for field in dataclasses.fields(group)}
+    return getattr(group, name) != usual[name]
