@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tlearn.data import DataError, read_texts, text_file
+from tlearn.data import DataError, open_corpus, read_texts, text_file
 from tlearn.data.text_dataset import sorted_labels
 
 
@@ -144,6 +144,28 @@ def test_what_is_no_text_file_is_told(tmp_path):
         text_file(write(tmp_path / "f.csv", 'text,label\n"never closed,1\n'))
     with pytest.raises(DataError, match="cannot tell what this file is"):
         text_file(write(tmp_path / "g.xlsx", "text,label\n"))
+
+
+def test_a_nul_is_refused_by_file_and_line(tmp_path):
+    rows = b"text\tlabel\nfine\tno\nfi\0ne\tyes\nsch\xf6n\tno\nfine\t\0\n"
+    for name, sep in (("a.tsv", b"\t"), ("a.csv", b","), ("a.tsv.gz", b"\t")):
+        file, content = tmp_path / name, b"\xef\xbb\xbf" + rows.replace(b"\t", sep)
+        file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        for read in (text_file, read_texts, lambda at: open_corpus(f"table:{at}")):
+            with pytest.raises(DataError) as caught:
+                read(file)
+            assert str(caught.value).startswith(f"{file}: is not UTF-8 text")
+            assert str(caught.value).split("\n")[1:] == [
+                "  line 3: a NUL byte at place 3",
+                "  line 4: byte 0xf6 at place 4",
+                "  line 5: a NUL byte at place 6",
+            ]
+    alone = write(tmp_path / "b.tsv", "text\tlabel\nfi\0ne\tyes\n")
+    with pytest.raises(DataError, match=r"b\.tsv.*NUL bytes:\n  line 2: a NUL byte at place 3"):
+        text_file(alone)
+    escaped = write(tmp_path / "c.jsonl", '{"text": "a"}\n{"text": "\\u0000"}\n')
+    with pytest.raises(DataError, match=r"(?s)c\.jsonl.*line 2: the text holds a NUL character"):
+        read_texts(escaped)
 
 
 def test_labels_are_strings_unless_they_are_numbers(tmp_path):

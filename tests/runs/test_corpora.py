@@ -118,18 +118,22 @@ def test_another_vocabulary_keeps_the_rows_of_tokens_that_both_have(place, train
         build(replace(asked, tokenizer=str(place / "words")))
 
 
-def test_a_backward_body_reads_labelled_texts_backward_too(place):
-    out = place / "backward"
-    start(config(place, direction="backward"), out, say=said, quiet=True)
+@pytest.fixture(scope="module")
+def backward_run(place):
+    asked = config(place, direction="backward")
+    return start(asked, place / "backward", say=said, quiet=True).folder
+
+
+def test_a_backward_body_reads_labelled_texts_backward_too(place, trained, backward_run):
     asked = replace(
         RunConfig(data=DataConfig(data=f"tsv:{place}/table.tsv")),
-        source=f"run:{out}",
+        source=f"run:{backward_run}",
         validation="0%",
         length="1st",
         batch_size=4,
     )
     backward = build(asked).task.train
-    forward = build(replace(asked, source=f"run:{place}/forward")).task.train
+    forward = build(replace(asked, source=f"run:{trained}")).task.train
     for i in range(len(forward)):
         np.testing.assert_array_equal(backward[i]["tokens"], forward[i]["tokens"][::-1])
     assert backward.digest != forward.digest
@@ -137,10 +141,31 @@ def test_a_backward_body_reads_labelled_texts_backward_too(place):
         build(
             replace(
                 config(place, direction="backward", tokenizer=""),
-                source=f"run:{place}/forward",
+                source=f"run:{trained}",
                 body=BodyConfig(),
             )
         )
+
+
+def test_a_backward_run_is_judged_afterwards_as_at_its_end(place, backward_run):
+    rng = random.Random(1)
+    data = place / "reviews"
+    data.mkdir()
+    for part in ("train", "test"):
+        rows = [f"{' '.join(rng.sample(WORDS, 5))}\t{i % 2}" for i in range(20)]
+        (data / f"{part}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    asked = replace(
+        RunConfig(data=DataConfig(data=f"text:{data}", test_split="test")),
+        source=f"run:{backward_run}",
+        optimizer="adamw",
+        length="20st",
+        batch_size=4,
+        rate=3e-2,
+    )
+    result = start(asked, place / "tuned_backward", say=said, quiet=True)
+    found = score(str(result.folder), Selection(f"text:{data}", "test"))
+    assert found.metrics["loss"] == pytest.approx(result.test.metrics["loss"], rel=1e-5)
+    assert found.metrics["accuracy"] == result.test.metrics["accuracy"]
 
 
 def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):

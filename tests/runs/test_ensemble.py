@@ -10,10 +10,10 @@ from tlearn import bodies, heads, hub
 from tlearn.bodies.facts import TextFacts
 from tlearn.cli.main import main
 from tlearn.data import DataError
-from tlearn.model import Model, initialise
+from tlearn.model import Model, initialise, variables
 from tlearn.runs.ensemble import ensemble, probabilities
 from tlearn.runs.reading import Selection
-from tlearn.runs.use import score
+from tlearn.runs.use import extract, load, predict, score
 
 
 def model_folder(folder, names, seed, *, backward=False, classes=True):
@@ -71,6 +71,26 @@ def test_the_mean_of_probabilities_by_example_and_class_name(given):
     # A mean loses less than its parts do in the mean (Jensen).
     assert loss < (one.metrics["loss"] + two.metrics["loss"]) / 2
     assert not np.allclose(probabilities(one.predictions), mean)
+
+
+def test_a_backward_run_is_shown_every_text_from_its_last_token(given, tmp_path):
+    texts, loaded = dataset(30), load(given["two"])
+    rows = tokenizer().encode(texts.texts)
+    turned = [row[::-1] for row in np.split(rows.ids, rows.starts[1:-1])]
+    logits = jnp.concatenate(
+        [
+            loaded.model.apply(variables(loaded.params, {}), row[None], jnp.ones_like(row[None]))
+            for row in map(jnp.asarray, turned)
+        ]
+    )
+    chances = probabilities(np.asarray(logits))
+    found = score(given["two"], given["data"])
+    np.testing.assert_allclose(probabilities(found.predictions), chances, rtol=1e-4)
+    for one, row in zip(predict(given["two"], texts.texts), chances, strict=True):
+        assert [dict(one.labels)[name] for name in ("yes", "no")] == pytest.approx(row, rel=1e-4)
+    # What is stored of texts read one way is not taken for the other.
+    store = extract(given["two"], given["data"], tmp_path / "features")
+    assert "backward=True" in store.key.preprocessing
 
 
 def test_the_command_line_asks_several(given, capsys):

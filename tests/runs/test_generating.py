@@ -1,19 +1,23 @@
 """Texts in, texts out: what a source goes on from, how it ends, and the verb."""
 
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import word_texts
 
 from tlearn import Model, bodies, heads, hub, initialise
 from tlearn.bodies.facts import TextFacts
 from tlearn.cli.main import main
-from tlearn.data import DataError
+from tlearn.data import DataError, Tokenizer
 from tlearn.generation import Options
+from tlearn.generation import generate as make
 from tlearn.hub.vectors_source import word_tokenizer
 from tlearn.runs.generating import generate
+from tlearn.runs.use import load
 
 WORDS = ("<pad>", "<unk>", "</s>", "the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat")
 BODY = {"vocab_size": len(WORDS), "width": 16, "heads": 2, "depth": 1, "feed_forward": 24}
@@ -47,6 +51,29 @@ def folder(tmp_path, config, **tokens):
 @pytest.fixture(scope="module")
 def gpt(tmp_path_factory):
     return folder(tmp_path_factory.mktemp("gpt") / "model", GPT, eos_token="</s>")
+
+
+def recurrent(folder, *, backward, files=None, special=(("eos", 2), ("unk", 1))):
+    """A recurrent language model that nothing trained, as a run leaves it."""
+    files = files or word_tokenizer(WORDS, lowercase=True)
+    size = Tokenizer.from_files(files).size
+    body = bodies.build(
+        {"family": "awd_lstm", "vocab_size": size, "width": 8, "hidden": 8, "depth": 1}
+    )
+    model = Model(body, heads.build({"family": "causal_lm", "use_bias": True}))
+    row = jax.ShapeDtypeStruct((1, 4), jnp.int32)
+    params, _ = initialise(model, jax.random.key(2), row, row)
+    source = hub.Source(
+        # Far apart, so that what was read decides what follows.
+        params={path: 4 * np.asarray(value) for path, value in params.items()},
+        collections={},
+        body=bodies.describe(body),
+        head=heads.describe(model.head),
+        facts=TextFacts(vocab_size=size, pad=0, special=special, backward=backward),
+        files=files,
+    )
+    hub.save_model(folder, source)
+    return str(folder)
 
 
 TEXTS = ("The cat", "a dog sat on the mat", "under")
@@ -97,6 +124,67 @@ def test_an_encoder_decoder_writes_a_text_of_its_own(tmp_path):
     assert [m.given for m in made] == [TEXTS[0]] * 2 + [TEXTS[1]] * 2
     assert all(m.whole == m.text and not m.goes_on for m in made)
     assert made[0].score >= made[1].score
+
+
+def turned(text):
+    return " ".join(reversed(text.split()))
+
+
+METHODS = {
+    "greedy": Options(steps=5),
+    "sample": Options(method="sample", steps=5, temperature=2.0, returned=2),
+    "beam": Options(method="beam", beams=2, returned=2, steps=5),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_backward_model_writes_what_comes_before(tmp_path, method):
+    backward = recurrent(tmp_path / "backward", backward=True)
+    forward = recurrent(tmp_path / "forward", backward=False)
+    made = list(generate(backward, TEXTS, METHODS[method], seed=3))
+    other = list(generate(forward, [turned(text) for text in TEXTS], METHODS[method], seed=3))
+    for one, mirrored in zip(made, other, strict=True):
+        assert one.text.split() == turned(mirrored.text).split()
+        assert (one.tokens, one.ended) == (mirrored.tokens, mirrored.ended)
+        assert one.score == pytest.approx(mirrored.score)
+        assert one.before
+        assert one.whole == one.text + one.given
+        assert not one.text or one.text.endswith(" ")
+    assert any(one.text for one in made)
+
+
+def test_a_backward_model_is_given_what_stands_in_its_rows(tmp_path):
+    """Words from the last to the first, and one mark between texts: no [CLS], [SEP] behind each."""
+    spec = recurrent(tmp_path / "pieces", backward=True, files=word_texts.FILES)
+    words, loaded = word_texts.tokenizer(), load(spec)
+    cls, sep = words.token("cls"), words.token("sep")
+    own = words.encode(["a cat sat"]).ids
+    assert (own[0], own[-1]) == (cls, sep)
+    options = Options(steps=6, ends=(sep,))
+    for text, row in (("a cat sat", own[1:-1][::-1].copy()), ("", np.array([sep], np.int32))):
+        found = make(loaded.model, loaded.params, row[None], np.ones_like(row[None]), options)
+        (made,) = generate(spec, [text], Options(steps=6))
+        length = int(found.lengths[0, 0])
+        assert (made.tokens, made.score) == (length, pytest.approx(float(found.scores[0, 0])))
+        assert made.ended == (int(found.tokens[0, 0, length - 1]) == sep)
+
+
+def test_a_backward_model_that_cannot_go_on_before_a_text_is_refused(tmp_path):
+    spec = folder(tmp_path / "t5", T5, eos_token="</s>")
+    source = hub.load(spec)
+    facts = dataclasses.replace(source.facts, backward=True)
+    hub.save_model(tmp_path / "turned", dataclasses.replace(source, facts=facts))
+    with pytest.raises(ValueError, match="reads texts backward, and an encoder-decoder"):
+        list(generate(str(tmp_path / "turned"), TEXTS, Options(steps=2)))
+    nothing = {"special_tokens_map.json": b"{}", "tokenizer_config.json": b"{}"}
+    bare = recurrent(
+        tmp_path / "bare",
+        backward=True,
+        files=word_tokenizer(WORDS[:2] + WORDS[3:], lowercase=True) | nothing,
+        special=(("unk", 1),),
+    )
+    with pytest.raises(DataError, match=r"texts 2 have no tokens.*eos, sep"):
+        list(generate(bare, ["cat", ""], Options(steps=2)))
 
 
 def test_the_verb_writes_texts_and_files(gpt, tmp_path, capsys):

@@ -23,7 +23,8 @@ class GenerateOptions:
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|SOURCE")]
     """A run's folder, or a source with a head of next tokens."""
     text: tuple[str, ...] = ()
-    """Texts to go on from; what an encoder-decoder reads. An empty one begins a new text."""
+    """Texts to go on from (a backward model writes what comes before them); what an
+    encoder-decoder reads. An empty one begins a new text."""
     lines: str = ""
     """A file with a text a line; - for what is piped in."""
     out: str = ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from tlearn.data.bad_bytes import bad_byte
 from tlearn.data.corpus import Corpus, Document, digest_of
 from tlearn.data.errors import DataError, closest, listing
 
@@ -186,11 +187,11 @@ def _bad_bytes(file: Path, number: int, raw: bytes, rest: io.BufferedReader) -> 
     problems, count = [], 0
     lines = ((later, line) for later, line in enumerate(rest, number + 1))
     for n, line in _chain((number, raw), lines):
-        if _decoded(line, "strict") is not None:
+        if (problem := bad_byte(line)) is None:
             continue
         count += 1
         if len(problems) < _TOLD:
-            problems.append(f"line {n}: {_reason(line)}")
+            problems.append(f"line {n}: {problem}")
     if count > len(problems):
         problems.append(f"... and {count - len(problems)} more lines")
     return DataError(
@@ -204,14 +205,6 @@ def _chain(
 ) -> Iterator[tuple[int, bytes]]:
     yield first
     yield from rest
-
-
-def _reason(raw: bytes) -> str:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return f"byte 0x{raw[error.start]:02x} at place {error.start + 1}"
-    return f"a NUL byte at place {raw.index(0) + 1}"
 
 
 def _whole(corpus: FileCorpus, file: Path, name: str) -> Iterator[Document]:

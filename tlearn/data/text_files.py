@@ -164,6 +164,9 @@ def _texts(table: Table, place: int, what: str, problems: list[str]) -> list[str
             problems.append(f"line {line}: the {what} is {value!r}, expected a string")
         elif not value.strip():
             problems.append(f"line {line}: the {what} is empty")
+        elif "\0" in value:
+            # Written as an escape in JSON: the file holds no such byte.
+            problems.append(f"line {line}: the {what} holds a NUL character")
         else:
             texts.append(value)
     return texts

@@ -1,5 +1,6 @@
 """Tables of text as files hold them: CSV, TSV and lines of JSON, perhaps compressed."""
 
+import codecs
 import csv
 import dataclasses
 import gzip
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tlearn.data.bad_bytes import bad_byte
 from tlearn.data.errors import DataError, closest, listing
 
 TABLE = re.compile(r"(?P<stem>.+)\.(?P<form>tsv|csv|jsonl|json|txt)(?P<packed>\.gz)?")
@@ -86,8 +88,8 @@ def read_table(
             refusing them.
 
     Raises:
-        DataError: If the file cannot be read, naming every line that is not UTF-8, no JSON, or
-            has another number of fields than the others.
+        DataError: If the file cannot be read, naming every line that is not UTF-8, holds a NUL
+            byte, is no JSON, or has another number of fields than the others.
     """
     if not file.is_file():
         near = (
@@ -135,20 +137,19 @@ def _unpacked(file: Path) -> bytes:
 def _decoded(file: Path, data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{file}: is UTF-16; store it as UTF-8")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError:
-        problems = []
-        for number, line in enumerate(data.split(b"\n"), 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                problems.append(f"line {number}: byte 0x{byte:02x} at place {error.start + 1}")
-        raise DataError(
-            f"{file}: is not UTF-8; store it as UTF-8 again, from what it is (latin-1?):\n"
-            f"{listing(problems)}"
-        ) from None
+        text = "\0"
+    if "\0" not in text:
+        return text
+    found = ((number, bad_byte(line)) for number, line in enumerate(data.split(b"\n"), 1))
+    problems = [f"line {number}: {problem}" for number, problem in found if problem]
+    raise DataError(
+        f"{file}: is not UTF-8 text; store it as UTF-8 again, from what it is (latin-1?), without "
+        f"NUL bytes:\n{listing(problems)}"
+    )
 
 
 def _plain(text: str) -> list[Row]:

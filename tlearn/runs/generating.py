@@ -1,4 +1,8 @@
-"""Texts out of a run or any source that decodes: from text to tokens, and back."""
+"""Texts out of a run or any source that decodes: from text to tokens, and back.
+
+A model of backward texts makes what comes before a text: the text's tokens are turned round for it,
+and what it makes is turned round again.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -21,9 +25,11 @@ class Made:
     """A text that was made.
 
     Attributes:
-        given: What it goes on from, or what an encoder-decoder read.
+        given: What it goes on from (from its beginning, where the model reads backward), or what an
+            encoder-decoder read.
         text: What was made.
-        goes_on: Whether it goes on from what was given.
+        goes_on: Whether it belongs to what was given, as one text.
+        before: Whether it comes before what was given, not after it.
         tokens: How many tokens that is, an end included.
         ended: Whether it came to an end by itself.
         score: As `tlearn.generation.Generated` has it.
@@ -32,6 +38,7 @@ class Made:
     given: str
     text: str
     goes_on: bool
+    before: bool
     tokens: int
     ended: bool
     score: float
@@ -39,7 +46,9 @@ class Made:
     @property
     def whole(self) -> str:
         """The text, with what it goes on from."""
-        return self.given + self.text if self.goes_on else self.text
+        if not self.goes_on:
+            return self.text
+        return self.text + self.given if self.before else self.given + self.text
 
 
 def generate(
@@ -54,8 +63,9 @@ def generate(
     """Makes texts.
 
     Ends and padding, where the options name none, are those of the source's tokenizer. A text that
-    is too long to go on from loses its beginning. A text of nothing is begun by the token that
-    begins texts. What is drawn for a text depends on the seed and on its number among those given.
+    is too long to go on from loses what is farthest from where it goes on. A text of nothing is
+    begun by the token that begins texts. What is drawn for a text depends on the seed and on its
+    number among those given.
 
     Args:
         spec: A run's folder or a source with a head of next tokens.
@@ -79,17 +89,23 @@ def generate(
     key = jax.random.key(seed) if options.method == "sample" else None
     # Before texts are read: a text of one token is the least there can be.
     check(loaded.model, np.ones((1, 1), np.int32), options, key)
-    tokenizer = _tokenizer(loaded.source)
+    facts, tokenizer = loaded.source.facts, _tokenizer(loaded.source)
+    backward = isinstance(facts, TextFacts) and facts.backward
+    goes_on = not getattr(loaded.model.body, "decoder_depth", 0)
+    if backward and not goes_on:
+        raise ValueError(
+            f"{spec} reads texts backward, and an encoder-decoder writes texts of its own: what it "
+            "was trained to write is not known; take a body that goes on from a text (awd-lstm)"
+        )
+    begin, end = _marks(tokenizer, backward)
     if not options.ends:
-        end = tokenizer.token("eos")
         options = dataclasses.replace(options, ends=() if end is None else (end,))
     if not options.pad:
         options = dataclasses.replace(options, pad=tokenizer.pad)
-    goes_on = not getattr(loaded.model.body, "decoder_depth", 0)
     room = getattr(loaded.model.body, "positions", None) if goes_on else None
     if goes_on:
         most = None if room is None else room - options.steps + 1
-        rows = _beginnings(tokenizer, given, most, say)
+        rows = _beginnings(tokenizer, given, begin, most, say, backward)
     else:
         found = tokenizer.encode(given) if given else None
         rows = [] if found is None else np.split(found.ids, found.starts[1:-1])
@@ -113,8 +129,9 @@ def generate(
                 new = text[: length - ended]
                 yield Made(
                     given=given[number],
-                    text=_written(tokenizer, rows[number] if goes_on else None, new),
+                    text=_written(tokenizer, rows[number] if goes_on else None, new, backward),
                     goes_on=goes_on,
+                    before=backward,
                     tokens=int(length),
                     ended=ended,
                     score=float(score),
@@ -126,18 +143,35 @@ def _tokenizer(source: hub.Source) -> Tokenizer:
     return Tokenizer.from_files(source.files, lowercase=lowercase)
 
 
+def _marks(tokenizer: Tokenizer, backward: bool) -> tuple[int | None, int | None]:
+    """The tokens that begin and end a text, where the tokenizer has them."""
+    begin, end = tokenizer.token("bos"), tokenizer.token("eos")
+    if not backward:
+        return end if begin is None else begin, end
+    # Rows of backward texts hold one mark, between documents: see `StreamBatches`.
+    between = tokenizer.token("sep") if end is None else end
+    return between, between
+
+
 def _beginnings(
-    tokenizer: Tokenizer, given: Sequence[str], most: int | None, say: Say
+    tokenizer: Tokenizer,
+    given: Sequence[str],
+    begin: int | None,
+    most: int | None,
+    say: Say,
+    backward: bool,
 ) -> list[np.ndarray]:
-    """The tokens of texts to go on from, at most so many of each."""
-    begin = tokenizer.token("bos")
-    begin = tokenizer.token("eos") if begin is None else begin
+    """The tokens of texts to go on from as the model reads them, at most so many of each."""
     rows, cut, empty = [], 0, []
     for number, encoding in enumerate(tokenizer.backend().encode_batch(list(given)), 1):
         ids = np.array(encoding.ids, np.int32)
-        # What a tokenizer puts behind a text would end it.
         own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
-        ids = ids[: own[-1] + 1] if len(own) else ids[:0]
+        if backward:
+            # What a tokenizer puts around a text stands around no document of a backward row.
+            ids = ids[own][::-1]
+        else:
+            # What a tokenizer puts behind a text would end it.
+            ids = ids[: own[-1] + 1] if len(own) else ids[:0]
         if not len(ids):
             if begin is None:
                 empty.append(number)
@@ -150,16 +184,26 @@ def _beginnings(
     if empty:
         raise DataError(
             f"texts {', '.join(map(str, empty[:6]))} have no tokens, and the tokenizer has none "
-            "that begins texts (bos, eos): give each at least one word"
+            f"that begins texts ({'eos, sep' if backward else 'bos, eos'}): give each at least one "
+            "word"
         )
     if cut:
-        say(f"{cut} of {len(rows)} texts lose their beginning: there is room for {most} tokens")
+        lost = "end" if backward else "beginning"
+        say(f"{cut} of {len(rows)} texts lose their {lost}: there is room for {most} tokens")
     return rows
 
 
-def _written(tokenizer: Tokenizer, read: np.ndarray | None, made: np.ndarray) -> str:
-    """What was made as text, with the space before it where it goes on from what was read."""
+def _written(
+    tokenizer: Tokenizer, read: np.ndarray | None, made: np.ndarray, backward: bool
+) -> str:
+    """What was made as text, with the space between it and what was read where it goes on."""
     if read is None:
         return tokenizer.decode(made)
-    before, whole = tokenizer.decode(read), tokenizer.decode(np.concatenate([read, made]))
-    return whole[len(before) :] if whole.startswith(before) else tokenizer.decode(made)
+    turn = slice(None, None, -1 if backward else 1)
+    given = tokenizer.decode(read[turn])
+    whole = tokenizer.decode(np.concatenate([read, made])[turn])
+    if backward and whole.endswith(given):
+        return whole[: len(whole) - len(given)]
+    if not backward and whole.startswith(given):
+        return whole[len(given) :]
+    return tokenizer.decode(made[turn])

@@ -20,7 +20,7 @@ _OBJECTIVES = {
     "pretraining": "next_sentence",
     "replaced_token_training": "replaced_tokens",
 }
-"""What a head was trained on, where nothing else says so."""
+"""What a head was trained on, where neither its run nor its body says otherwise."""
 
 
 def scores_texts(source: Source) -> bool:
@@ -83,13 +83,20 @@ def _config(source: Source, body: Any) -> RunConfig:
             own = dataclasses.replace(config.body, tokenizer="")
             asked = dataclasses.replace(config.objective, vocabulary="strict", direction="forward")
             return dataclasses.replace(config, body=own, objective=asked)
-    objective: Any = _OBJECTIVES[(source.head or {})["family"]]
-    if "decoder_tokens" in body.inputs:
-        objective = "span_corruption"
     facts = source.facts
     longest = facts.max_length if isinstance(facts, TextFacts) else None
     length = min(128, longest or 128)
     return RunConfig(
         data=DataConfig(data=""),
-        objective=ObjectiveConfig(objective=objective, row_length=length),
+        objective=ObjectiveConfig(objective=_usual(source, body), row_length=length),
     )
+
+
+def _usual(source: Source, body: Any) -> Any:
+    """What a head above such a body is trained on by everybody."""
+    if "decoder_tokens" in body.inputs:
+        return "span_corruption"
+    found = _OBJECTIVES[(source.head or {})["family"]]
+    # The same head as BERT's, asked another question (Lan et al. 2020, section 3.1).
+    ordered = found == "next_sentence" and source.body["family"] == "albert"
+    return "sentence_order" if ordered else found

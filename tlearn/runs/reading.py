@@ -153,7 +153,7 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Texts:
-    """Reads texts with a source's tokenizer.
+    """Reads texts with a source's tokenizer, in the direction in which it read them.
 
     Attributes:
         source: The model's weights, with all that travels with them.
@@ -217,11 +217,15 @@ class Texts:
         return {name: batch[name][back] for name in ("tokens", "segments", "types")}
 
     def _tokens(self, dataset: Dataset) -> TokenDataset:
-        facts = self.source.facts
-        limit = facts.max_length if isinstance(facts, TextFacts) else None
-        types = not isinstance(facts, TextFacts) or facts.pair_types
-        limit = self.max_length or limit
-        made = tokenise(dataset, self.tokenizer, max_length=limit, types=types)
+        facts = self.source.facts if isinstance(self.source.facts, TextFacts) else None
+        limit = self.max_length or (facts.max_length if facts else None)
+        made = tokenise(
+            dataset,
+            self.tokenizer,
+            max_length=limit,
+            types=facts is None or facts.pair_types,
+            backward=facts is not None and facts.backward,
+        )
         cut = int(made.tokens.cut.sum())
         if cut:
             self.say(f"{cut} of {len(made)} texts are longer than {limit} tokens, and are cut")
