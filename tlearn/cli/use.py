@@ -20,9 +20,9 @@ class ExampleOptions:
     """Which examples."""
 
     data: str
-    """The data set, as for finetune."""
+    """The data set, as for finetune; for a language model a corpus, as for pretrain."""
     split: str = ""
-    """Split expression; empty where there is one split."""
+    """Split expression; empty where there is one split, and for train of a corpus."""
     classes: tuple[str, ...] = ()
     """Label names to keep; all if empty."""
     exclude: tuple[str, ...] = ()

@@ -18,14 +18,17 @@ class DataConfig:
 
     data: str
     """The examples: a folder or file. Images: digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
-    tar:FILE, tfds:NAME. Texts: tsv:FILE, csv:FILE, jsonl:FILE, glue:DIR, tfds:NAME."""
+    tar:FILE, tfds:NAME. Texts: tsv:FILE, csv:FILE, jsonl:FILE, glue:DIR, tfds:NAME. Objectives on
+    a corpus: text:DIR, wikitext:FILE, tfds:NAME[@SPLIT], dataset:DATASET[@SPLIT], ..."""
     train_split: str = ""
     """Split expression of the training examples, as in train[:80%]; empty for train, or for all
     where there is one split only."""
     validation: str = "10%"
-    """Share carved from training for choosing (stratified), or a split expression; 0% for none."""
+    """Share carved from training for choosing (stratified), or a split expression, or a corpus, as
+    in tfds:NAME@validation; 0% for none."""
     test_split: str = ""
-    """Split expression of the examples that are reported, read once at the end; empty for none."""
+    """Split expression of the examples that are reported, or a corpus, read once at the end; empty
+    for none."""
     classes: tuple[str, ...] = ()
     """Label names to keep; all if empty."""
     per_class: int = 0

@@ -46,7 +46,7 @@ def language_task(
     asked, data = config.objective, config.data
     check_body(config, body, facts, tokenizer.size)
     held = held_out(asked.held_out)
-    train = store_of(config, data.data, tokenizer, held)
+    train = store_of(config, data.data, tokenizer, held, data.train_split)
     told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
     validation: TokenStore | None = None
     share = read_share(data.validation)
@@ -95,7 +95,7 @@ def parts_of(config: RunConfig) -> tuple[TokenStore, TokenStore, int | None]:
     tokenizer = tokenizer_of(config, load_source(config, read=False))
     held = held_out(config.objective.held_out)
     train, share = (
-        store_of(config, config.data.data, tokenizer, held),
+        store_of(config, config.data.data, tokenizer, held, config.data.train_split),
         read_share(config.data.validation),
     )
     special = dict(tokenizer.special)
@@ -149,11 +149,23 @@ def rows_of(
 
 
 def store_of(
-    config: RunConfig, spec: str, tokenizer: Tokenizer, held: HeldOut | None
+    config: RunConfig,
+    spec: str,
+    tokenizer: Tokenizer,
+    held: HeldOut | None,
+    split: str = "",
 ) -> TokenStore:
-    """Opens the token store of a corpus, building it where there is none yet."""
+    """Opens the token store of a corpus, building it where there is none yet.
+
+    Args:
+        config: The run, which says how corpora are read and where stores lie.
+        spec: The corpus.
+        tokenizer: Makes the tokens.
+        held: Texts that it may not hold.
+        split: Which of its splits, where none is named behind ``@``.
+    """
     folder = config.objective.stores or "~/.cache/tlearn/stores"
-    options = CorpusOptions(text_field=config.data.text_column)
+    options = CorpusOptions(text_field=config.data.text_column, split=split)
     corpus = open_corpus(spec, options, held_out=held)
     return build_store(corpus, tokenizer, Path(folder).expanduser())
 

@@ -131,6 +131,8 @@ def score(
             loaded.statistics,
             chosen.data,
             batch_size=batch_size,
+            split=chosen.split,
+            text_column=chosen.columns.text_column,
         )
     reader = loaded.reader(say, max_length)
     dataset = reader.matched(reader.open(chosen))
