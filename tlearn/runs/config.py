@@ -224,6 +224,13 @@ class TrainConfig:
     """Newest checkpoints to keep."""
 
 
+BOOKKEEPING: dict[str, Any] = {
+    "report_every": 10,
+    "checkpoint_every": 100,
+    "keep": 3,
+    "workers": 0,
+}
+"""What only the record of a run depends on, with the values it has by default."""
 LARGEST_SIZE = 4096
 """More pixels a side than this are a slip of the keyboard, and would fill the memory."""
 _AT_LEAST: dict[str, dict[str, int]] = {

@@ -14,8 +14,8 @@ from typing import Any
 
 from tlearn import __version__
 from tlearn.params.paths import nearest
-from tlearn.runs.config import RunConfig, replace, to_json
-from tlearn.runs.fingerprint import fingerprint
+from tlearn.runs.config import BOOKKEEPING, RunConfig, replace, to_json
+from tlearn.runs.fingerprint import fingerprint, specs_of
 from tlearn.runs.study import Study, to_values
 from tlearn.runs.study_stage import REPORT, resolved_study, run_study_stage
 from tlearn.runs.summary import RESULTS
@@ -269,23 +269,22 @@ def _digest(stage: Stage, before: Mapping[str, str]) -> str:
         specs = [stage.corpus, *stage.held_out]
     else:
         depends["before"] = {name: before[name] for name in sorted(_used(stage))}
-        specs = []
         configs = [stage.run] if isinstance(stage, RunStage) else _configs(stage.study)
-        for run in configs:
-            specs += [run.data.data, run.source, run.body.tokenizer, *run.objective.held_out]
-            specs += [run.objective.replay, run.objective.remember, run.strategy.fisher_data]
-            if run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
-                specs.append(run.data.validation)
+        specs = [spec for run in configs for spec in specs_of(run)]
         if isinstance(stage, RunStage):
-            depends["run"] = to_json(stage.run)
-            # Where stores lie, and how often is told, changes nothing that is learned.
-            depends["run"]["objective"].pop("stores")
+            depends["run"] = to_json(_learned(stage.run))
         else:
-            depends["study"] = to_values(stage.study)
-            specs.append(stage.study.remember)
+            study = dataclasses.replace(stage.study, base=_learned(stage.study.base))
+            depends["study"] = to_values(study)
+            specs.append(study.remember)
     files = {spec for spec in specs if spec and not spec.startswith(STAGE)}
     depends["data"] = {spec: fingerprint(spec) for spec in sorted(files)}
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def _learned(run: RunConfig) -> RunConfig:
+    """The config without where stores lie and how often is told: they change nothing learned."""
+    return replace(run, stores="", **BOOKKEEPING)
 
 
 def _configs(study: Study) -> list[RunConfig]:
