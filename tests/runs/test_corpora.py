@@ -151,6 +151,16 @@ def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):
     assert again.metrics["loss"] == pytest.approx(found.metrics["loss"], rel=0.02)
 
 
+def test_building_a_store_tells_how_far_it_is_and_reopening_one_says_nothing(place, tmp_path):
+    asked = config(place, stores=str(tmp_path), test_split=f"lines:{place}/corpus.txt")
+    told = []
+    build(asked, progress=lambda *how_far: told.append(how_far))
+    assert told == [(n, 0) for n in range(1, 21)] + [(n, 0) for n in range(1, 61)]
+    told.clear()
+    build(asked, progress=lambda *how_far: told.append(how_far))
+    assert not told
+
+
 def test_the_split_and_column_that_are_asked_for_are_read(place, trained, tmp_path):
     rng = random.Random(1)
     for name, count in (("train", 30), ("test", 7)):

@@ -1,6 +1,7 @@
 """Stages kept under a digest of their inputs: run once, again where something changed, resumed."""
 
 import dataclasses
+import itertools
 import json
 import random
 import signal
@@ -10,6 +11,7 @@ from killing import Children, kill_when, record
 
 from tlearn.data import embedded
 from tlearn.hub import load
+from tlearn.runs import counted
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.pipeline import (
@@ -330,6 +332,15 @@ def test_bookkeeping_is_no_part_of_what_a_stage_depends_on(tmp_path):
 
     assert of(replace(base, **told)) == of(base)
     assert of(replace(base, seed=1)) != of(base)
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_training_a_tokenizer_tells_how_far_it_is(place, tmp_path, capsys, monkeypatch, still):
+    # As if every document had taken long.
+    monkeypatch.setattr(counted.time, "monotonic", itertools.count(0, 20).__next__)
+    stage = TokenizerStage(name="tokens", corpus=f"blank:{place}/general.txt", vocab_size=60)
+    run_pipeline(Pipeline("one", (stage,)), tmp_path, say=quiet, quiet=still)
+    assert ("tokens: documents: 24 of 24" in capsys.readouterr().err) is not still
 
 
 def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, monkeypatch):

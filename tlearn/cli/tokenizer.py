@@ -8,9 +8,6 @@ from typing import Literal
 from tlearn.cli.main import Refused
 from tlearn.cli.options import read
 
-EVERY = 200
-"""Documents between two movements of the bar."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerOptions:
@@ -58,31 +55,22 @@ def tokenizer(args: Sequence[str]) -> int:
     from tlearn.data import CorpusOptions, HeldOut, open_corpus, open_texts
     from tlearn.data import save_tokenizer as save
     from tlearn.data import train_tokenizer as train
-    from tlearn.runs.console import Console
+    from tlearn.runs.counted import Counted
 
     held_out = HeldOut.of(open_texts(o.held_out, o.held_out_split)) if o.held_out else None
     options = CorpusOptions(text_field=o.text_field, errors=o.errors, split=o.split)
     corpus = open_corpus(o.corpus, options, held_out=held_out)
-    bar: list[Console] = []
-
-    def progress(done: int, count: int) -> None:
-        if not bar:
-            bar.append(Console(count, title="documents"))
-        if done % EVERY == 0 or done == count:
-            bar[0].step(done)
-
-    made = train(
-        corpus,
-        o.kind,
-        o.vocab_size,
-        lowercase=o.kind != "bpe" if o.case == "auto" else o.case == "lower",
-        special=special,
-        sentinels=o.sentinels,
-        characters=o.characters,
-        progress=progress,
-    )
-    for console in bar:
-        console.close()
+    with Counted("documents") as progress:
+        made = train(
+            corpus,
+            o.kind,
+            o.vocab_size,
+            lowercase=o.kind != "bpe" if o.case == "auto" else o.case == "lower",
+            special=special,
+            sentinels=o.sentinels,
+            characters=o.characters,
+            progress=progress,
+        )
     for path in save(made, o.out):
         sys.stdout.write(f"  {path.name}  {path.stat().st_size:,} bytes\n")
     sys.stdout.write(f"{o.out}: {o.kind}, {made}\n")

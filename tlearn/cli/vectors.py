@@ -56,6 +56,7 @@ def vectors(args: Sequence[str]) -> int:
     o = read(VectorsOptions, args, verb="vectors", about=about)
     from tlearn.data.corpus_opening import CorpusOptions
     from tlearn.runs.console import Console
+    from tlearn.runs.counted import Counted
     from tlearn.runs.vectors import VectorsConfig, train_vectors
 
     names = {field.name for field in dataclasses.fields(VectorsConfig)}
@@ -72,7 +73,16 @@ def vectors(args: Sequence[str]) -> int:
 
     try:
         reading = CorpusOptions(text_field=o.text_field)
-        found = train_vectors(o.corpus, o.out, config, reading=reading, progress=progress, say=note)
+        with Counted("documents") as documents:
+            found = train_vectors(
+                o.corpus,
+                o.out,
+                config,
+                reading=reading,
+                progress=progress,
+                documents=documents,
+                say=note,
+            )
     finally:
         for console in bar:
             console.close()

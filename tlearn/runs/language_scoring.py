@@ -7,7 +7,7 @@ from tlearn.bodies.facts import TextFacts
 from tlearn.hub import Source
 from tlearn.model import Model
 from tlearn.runs.config import DataConfig, RunConfig, from_json, replace
-from tlearn.runs.corpora import rows_of, store_of
+from tlearn.runs.corpora import Progress, rows_of, store_of
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks.language import LanguageTask, goal_of
@@ -38,6 +38,7 @@ def score_corpus(
     batch_size: int,
     split: str = "",
     text_column: str = "",
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluates a language model on a corpus.
 
@@ -50,6 +51,7 @@ def score_corpus(
         batch_size: Rows at a time.
         split: Which of its splits, where ``data`` names none behind ``@``; empty for ``train``.
         text_column: Field or column of the texts; empty for that of the run.
+        progress: Called with (documents done, 0) while its tokens are made.
 
     Raises:
         ValueError: If the corpus cannot be read, or the tokenizer lacks what rows need.
@@ -59,7 +61,7 @@ def score_corpus(
         config = replace(config, text_column=text_column)
     tokenizer = tokenizer_of(config, source)
     facts = facts_of(config, source, tokenizer)
-    store = store_of(config, data, tokenizer, None, split)
+    store = store_of(config, data, tokenizer, None, split, progress)
     task = LanguageTask(
         train=store,
         validation=None,

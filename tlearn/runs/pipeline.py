@@ -203,7 +203,7 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
     stage = one.stage
     one.folder.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(stage, TokenizerStage):
-        _train_tokenizer(stage, one.folder)
+        _train_tokenizer(stage, one.folder, quiet)
     elif isinstance(stage, StudyStage):
         study = resolved_study(stage.study, _place(folders))
         sources = [name for name, kind in _used(stage).items() if kind is RunStage]
@@ -222,16 +222,23 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
             )
 
 
-def _train_tokenizer(stage: TokenizerStage, folder: Path) -> None:
+def _train_tokenizer(stage: TokenizerStage, folder: Path, quiet: bool) -> None:
     from tlearn.data.corpus_opening import open_corpus
     from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
     from tlearn.runs.corpora import held_out
+    from tlearn.runs.counted import Counted
 
     corpus = open_corpus(stage.corpus, held_out=held_out(stage.held_out))
     kind: Any = stage.kind
-    made = train_tokenizer(
-        corpus, kind, stage.vocab_size, lowercase=stage.lowercase, sentinels=stage.sentinels
-    )
+    with Counted(f"{stage.name}: documents", quiet=quiet) as progress:
+        made = train_tokenizer(
+            corpus,
+            kind,
+            stage.vocab_size,
+            lowercase=stage.lowercase,
+            sentinels=stage.sentinels,
+            progress=progress,
+        )
     # Under another name until it is whole: its last file says that it is done.
     partial = folder.with_name(f".{folder.name}.partial")
     save_tokenizer(made, partial)
