@@ -151,6 +151,16 @@ def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):
     assert again.metrics["loss"] == pytest.approx(found.metrics["loss"], rel=0.02)
 
 
+def test_bytes_that_are_no_text_are_replaced_where_that_is_asked_for(place, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"one two\nthree f\xfcnf\nfour\n")
+    asked = config(place, data=f"lines:{tmp_path}/bad.txt", validation="0%")
+    with pytest.raises(DataError, match=r"errors='replace' \(--errors replace\):\n  line 2: byte"):
+        build(asked)
+    assert len(build(replace(asked, errors="replace")).task.train) == 3
+    with pytest.raises(ValueError, match="errors=replace says how a corpus is read"):
+        RunConfig(data=DataConfig(data="x", errors="replace"))
+
+
 def test_building_a_store_tells_how_far_it_is_and_reopening_one_says_nothing(place, tmp_path):
     asked = config(place, stores=str(tmp_path), test_split=f"lines:{place}/corpus.txt")
     told = []

@@ -9,7 +9,8 @@ import signal
 import pytest
 from killing import Children, kill_when, record
 
-from tlearn.data import embedded
+from tlearn.cli.main import main
+from tlearn.data import DataError, Tokenizer, embedded
 from tlearn.hub import load
 from tlearn.runs import counted
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
@@ -332,6 +333,42 @@ def test_bookkeeping_is_no_part_of_what_a_stage_depends_on(tmp_path):
 
     assert of(replace(base, **told)) == of(base)
     assert of(replace(base, seed=1)) != of(base)
+
+
+def test_a_stage_trains_the_tokenizer_that_the_verb_trains(place, tmp_path):
+    words = [
+        f"{line}\t0" for line in (place / "general.txt").read_text().split("\n\n")[0].split("\n")
+    ]
+    (tmp_path / "train.tsv").write_text("text\tlabel\nelsewhere\t1\n")
+    (tmp_path / "test.tsv").write_bytes("\n".join(["words\tlabel", *words]).encode())
+    corpus, special = f"dataset:text:{tmp_path}", ("cls=[CLS]", "sep=[SEP]", "mask=[MASK]")
+    verb = ["tokenizer", "--corpus", corpus, "--kind", "unigram", "--vocab-size", "40"]
+    verb += ["--special", *special, "--text-field", "words", "--split", "test"]
+    verb += ["--characters", "200", "--out", str(tmp_path / "verb")]
+    assert main(verb) == 0
+    stage = TokenizerStage(
+        name="albert",
+        corpus=corpus,
+        kind="unigram",
+        vocab_size=40,
+        special=special,
+        text_field="words",
+        split="test",
+        characters=200,
+    )
+    made = run_pipeline(Pipeline("one", (stage,)), tmp_path, say=quiet, quiet=True)
+    tokens = (made["albert"] / "tokenizer.json").read_bytes()
+    assert tokens == (tmp_path / "verb" / "tokenizer.json").read_bytes()
+    files = {file.name: file.read_bytes() for file in made["albert"].iterdir()}
+    assert {"cls", "sep", "mask"} <= dict(Tokenizer.from_files(files).special).keys()
+    wrong = dataclasses.replace(stage, special=("mask",))
+    with pytest.raises(DataError, match=r"write each once, as mask=\[MASK\]"):
+        run_pipeline(Pipeline("one", (wrong,)), tmp_path, say=quiet, quiet=True)
+    stages = [stage, wrong]
+    for change in ({"split": "train"}, {"errors": "replace"}, {"text_field": "2"}):
+        stages.append(dataclasses.replace(stage, **change))
+    planned = [plan_pipeline(Pipeline("one", (each,)), tmp_path)[0].digest for each in stages]
+    assert len({*planned}) == len(stages)
 
 
 @pytest.mark.parametrize("still", [False, True])

@@ -49,14 +49,16 @@ def tokenizer(args: Sequence[str]) -> int:
         raise Refused(
             f"vocab_size is {o.vocab_size} and characters is {o.characters}; both must be positive"
         )
-    special = dict(text.split("=", 1) for text in o.special if "=" in text.strip("="))
-    if len(special) < len(o.special):
-        raise Refused(f"special is {' '.join(o.special)}: write each once, as mask=[MASK]")
-    from tlearn.data import CorpusOptions, HeldOut, open_corpus, open_texts
+    from tlearn.data import CorpusOptions, DataError, HeldOut, open_corpus, open_texts
     from tlearn.data import save_tokenizer as save
     from tlearn.data import train_tokenizer as train
+    from tlearn.data.tokenizer_training import read_special
     from tlearn.runs.counted import Counted
 
+    try:
+        special = read_special(o.special)
+    except DataError as error:
+        raise Refused(str(error)) from None
     held_out = HeldOut.of(open_texts(o.held_out, o.held_out_split)) if o.held_out else None
     options = CorpusOptions(text_field=o.text_field, errors=o.errors, split=o.split)
     corpus = open_corpus(o.corpus, options, held_out=held_out)

@@ -48,6 +48,8 @@ class VectorsOptions:
     """Write word2vec's binary form instead of text."""
     text_field: str = ""
     """Field or column of the texts; empty for the usual names."""
+    errors: Literal["strict", "replace"] = "strict"
+    """Whether bytes that are no UTF-8 are refused or replaced."""
 
 
 def vectors(args: Sequence[str]) -> int:
@@ -72,7 +74,7 @@ def vectors(args: Sequence[str]) -> int:
         bar[0].write("train", done, {"loss": loss})
 
     try:
-        reading = CorpusOptions(text_field=o.text_field)
+        reading = CorpusOptions(text_field=o.text_field, errors=o.errors)
         with Counted("documents") as documents:
             found = train_vectors(
                 o.corpus,

@@ -72,6 +72,8 @@ class DataConfig:
     """Processes that decode images; 0 decodes in a thread of this one."""
     text_column: str = ""
     """Column of the texts, by name or number from 1; empty for the usual names."""
+    errors: Literal["strict", "replace"] = "strict"
+    """Whether bytes of a corpus that are no UTF-8 are refused or replaced."""
     pair_column: str = ""
     """Column of the second texts, where examples are pairs."""
     label_column: str = ""
@@ -311,6 +313,11 @@ class RunConfig:
             problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
         if self.strategy.pull != "fisher" and self.strategy.fisher_data:
             problems.append(f"fisher_data is for pull=fisher, and pull is {self.strategy.pull}")
+        if self.data.errors != "strict" and self.objective.objective == "labels":
+            problems.append(
+                f"errors={self.data.errors} says how a corpus is read, and objective is labels: "
+                "store the texts as UTF-8"
+            )
         if self.objective.language_loss and self.train.features == "once":
             problems.append(
                 "language_loss needs whole texts in every step; give features=each-step"

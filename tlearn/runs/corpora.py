@@ -173,7 +173,8 @@ def store_of(
         progress: Called with (documents done, 0) while it is built.
     """
     folder = config.objective.stores or "~/.cache/tlearn/stores"
-    options = CorpusOptions(text_field=config.data.text_column, split=split)
+    data = config.data
+    options = CorpusOptions(text_field=data.text_column, errors=data.errors, split=split)
     corpus = open_corpus(spec, options, held_out=held)
     return build_store(corpus, tokenizer, Path(folder).expanduser(), progress=progress)
 

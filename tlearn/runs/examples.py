@@ -33,6 +33,7 @@ _ONLY_IMAGES = (
 )
 _ONLY_TEXTS = (
     "text_column",
+    "errors",
     "pair_column",
     "label_column",
     "labels",

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tlearn import __version__
 from tlearn.params.paths import nearest
@@ -35,7 +35,12 @@ class TokenizerStage:
         kind: ``wordpiece``, ``bpe``, ``unigram`` or ``word``.
         vocab_size: Most tokens.
         lowercase: Whether texts are lowercased.
+        special: Special tokens beside those of the kind, as ``("mask=[MASK]",)``.
         sentinels: Tokens that stand for spans.
+        characters: Characters that are counted at most.
+        text_field: Field or column of the texts; empty for the usual names.
+        errors: Whether bytes that are no UTF-8 are refused (``strict``) or replaced (``replace``).
+        split: Split of a dataset that is read; empty for train.
         held_out: Datasets whose texts the corpus may not hold, as a run's option of that name.
     """
 
@@ -44,7 +49,12 @@ class TokenizerStage:
     kind: str = "wordpiece"
     vocab_size: int = 8000
     lowercase: bool = True
+    special: tuple[str, ...] = ()
     sentinels: int = 0
+    characters: int = 200_000_000
+    text_field: str = ""
+    errors: Literal["strict", "replace"] = "strict"
+    split: str = ""
     held_out: tuple[str, ...] = ()
 
 
@@ -223,12 +233,14 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
 
 
 def _train_tokenizer(stage: TokenizerStage, folder: Path, quiet: bool) -> None:
-    from tlearn.data.corpus_opening import open_corpus
-    from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
+    from tlearn.data.corpus_opening import CorpusOptions, open_corpus
+    from tlearn.data.tokenizer_training import read_special, save_tokenizer, train_tokenizer
     from tlearn.runs.corpora import held_out
     from tlearn.runs.counted import Counted
 
-    corpus = open_corpus(stage.corpus, held_out=held_out(stage.held_out))
+    special = read_special(stage.special)
+    reading = CorpusOptions(text_field=stage.text_field, errors=stage.errors, split=stage.split)
+    corpus = open_corpus(stage.corpus, reading, held_out=held_out(stage.held_out))
     kind: Any = stage.kind
     with Counted(f"{stage.name}: documents", quiet=quiet) as progress:
         made = train_tokenizer(
@@ -236,7 +248,9 @@ def _train_tokenizer(stage: TokenizerStage, folder: Path, quiet: bool) -> None:
             kind,
             stage.vocab_size,
             lowercase=stage.lowercase,
+            special=special,
             sentinels=stage.sentinels,
+            characters=stage.characters,
             progress=progress,
         )
     # Under another name until it is whole: its last file says that it is done.

@@ -46,7 +46,7 @@ def run_key(study: Study, cell: Cell) -> str:
     config = replace(cell.config, **{name: _NEUTRAL[name] for name in BOOKKEEPING})
     decides = {
         "format": FORMAT,
-        "config": to_json(config),
+        "config": _written(config),
         "points": study.points,
         "metric": study.metric,
         "how": study.how,
@@ -55,6 +55,14 @@ def run_key(study: Study, cell: Cell) -> str:
         "files": {spec: _print_of(spec) for spec in _specs(cell.config, study)},
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _written(config: RunConfig) -> dict[str, Any]:
+    written = to_json(config)
+    # Younger than studies that are kept, whose runs are what they were.
+    if config.data.errors == "strict":
+        del written["data"]["errors"]
+    return written
 
 
 def program_key(config: RunConfig) -> str:
