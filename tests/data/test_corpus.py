@@ -153,6 +153,28 @@ def test_the_texts_of_a_dataset_are_a_corpus(tmp_path):
         open_corpus(bare)
 
 
+def test_a_split_stands_behind_the_name_of_a_corpus_that_has_splits(tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text(f"text\tlabel\n{name} text\tyes\n")
+    (tmp_path / "a@b.txt").write_text("a line\n")
+    data, file = f"dataset:text:{tmp_path}", f"lines:{tmp_path}/a@b.txt"
+    assert texts(open_corpus(data)) == ["train text"]
+    assert texts(open_corpus(f"{data}@test")) == ["test text"]
+    assert texts(open_corpus(f"{data}@validation")) == ["dev text"]
+    # What is named behind it goes before the options, which hold for the others.
+    both = open_corpus(f"{data}@dev+{data}+{file}", CorpusOptions(split="test"))
+    assert texts(both) == ["dev text", "test text", "a line"]
+    with pytest.raises(DataError, match=r"no such split:\n *'tets': did you mean 'test'"):
+        open_corpus(f"{data}@tets")
+    for spec, options in ((f"{file}@test", None), (file, CorpusOptions(split="test"))):
+        with pytest.raises(DataError, match=r"a@b.txt' has no splits, and 'test' .* is asked for"):
+            open_corpus(spec, options)
+    table = f"dataset:tsv:{tmp_path}/test.tsv"
+    assert texts(open_corpus(table)) == ["test text"]
+    with pytest.raises(DataError, match="no such split"):
+        open_corpus(f"{table}@train")
+
+
 def test_documents_that_hold_a_test_text_are_left_out(tmp_path):
     held = HeldOut(["The quick brown fox jumps over the lazy dog, twice.", "Three words only"])
     documents = [

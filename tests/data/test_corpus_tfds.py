@@ -43,6 +43,8 @@ def test_documents_by_split(tmp_path):
     both = open_corpus("tfds:corpus_reviews", more)
     assert sorted(document.text for document in both) == ["four", "größer", "two"]
     assert both.digest != corpus.digest == open_corpus("tfds:corpus_reviews", asked).digest
+    named = open_corpus("tfds:corpus_reviews@test", asked)
+    assert [document.text for document in named] == ["three"]
     found = open_corpus(tmp_path / "corpus_reviews" / "1.0.0")
     assert list(found) == list(corpus)
     assert "tensorflow" not in sys.modules

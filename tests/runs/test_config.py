@@ -10,7 +10,16 @@ import typing
 import pytest
 
 from tlearn.runs import config as configs
-from tlearn.runs.config import DataConfig, RunConfig, TrainConfig, diff, from_json, replace, to_json
+from tlearn.runs.config import (
+    BOOKKEEPING,
+    DataConfig,
+    RunConfig,
+    TrainConfig,
+    diff,
+    from_json,
+    replace,
+    to_json,
+)
 
 BASE = RunConfig(data=DataConfig(data="digits"))
 FULL = replace(
@@ -147,3 +156,8 @@ def test_configs_import_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_bookkeeping_has_the_values_that_configs_have():
+    run = RunConfig(data=DataConfig(data="x"))
+    assert replace(run, **BOOKKEEPING) == run

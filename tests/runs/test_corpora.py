@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tlearn.data import DataError, Tokenizer
+from tlearn.data import DataError, TextOptions, Tokenizer
 from tlearn.data.corpus_opening import open_corpus
 from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
 from tlearn.hub import load
@@ -174,6 +174,51 @@ def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):
     again = score(str(trained), Selection(f"blank:{place}/corpus.txt"), batch_size=3)
     # Other streams, other beginnings without a state: nearly the same.
     assert again.metrics["loss"] == pytest.approx(found.metrics["loss"], rel=0.02)
+
+
+def test_bytes_that_are_no_text_are_replaced_where_that_is_asked_for(place, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"one two\nthree f\xfcnf\nfour\n")
+    asked = config(place, data=f"lines:{tmp_path}/bad.txt", validation="0%")
+    with pytest.raises(DataError, match=r"errors='replace' \(--errors replace\):\n  line 2: byte"):
+        build(asked)
+    assert len(build(replace(asked, errors="replace")).task.train) == 3
+    with pytest.raises(ValueError, match="errors=replace says how a corpus is read"):
+        RunConfig(data=DataConfig(data="x", errors="replace"))
+
+
+def test_building_a_store_tells_how_far_it_is_and_reopening_one_says_nothing(place, tmp_path):
+    asked = config(place, stores=str(tmp_path), test_split=f"lines:{place}/corpus.txt")
+    told = []
+    build(asked, progress=lambda *how_far: told.append(how_far))
+    assert told == [(n, 0) for n in range(1, 21)] + [(n, 0) for n in range(1, 61)]
+    told.clear()
+    build(asked, progress=lambda *how_far: told.append(how_far))
+    assert not told
+
+
+def test_the_split_and_column_that_are_asked_for_are_read(place, trained, tmp_path):
+    rng = random.Random(1)
+    for name, count in (("train", 30), ("test", 7)):
+        rows = [f"{' '.join(rng.choices(WORDS, k=6))}\tone two\t0" for _ in range(count)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["text\tother\tlabel", *rows]) + "\n")
+    data = f"dataset:text:{tmp_path}"
+    seen = {
+        split: score(str(trained), Selection(data, split=split)) for split in ("", "train", "test")
+    }
+    assert seen[""].metrics == seen["train"].metrics
+    assert seen["test"].count < seen["train"].count
+    assert score(str(trained), Selection(f"{data}@test")).metrics == seen["test"].metrics
+    other = Selection(data, split="test", columns=TextOptions(text_column="other"))
+    assert score(str(trained), other).count < seen["test"].count
+    with pytest.raises(DataError, match="'tset': did you mean 'test'"):
+        score(str(trained), Selection(data, split="tset"))
+    with pytest.raises(DataError, match="has no splits"):
+        score(str(trained), Selection(f"blank:{place}/corpus.txt", split="test"))
+    asked = config(place, validation=f"{data}@train", test_split=f"{data}@test")
+    task = build(asked).task
+    assert (len(task.validation), len(task.test)) == (30, 7)
+    task = build(config(place, data=data, train_split="test", validation="0%")).task
+    assert len(task.train) == 7
 
 
 def test_held_out_texts_are_in_no_corpus(place):

@@ -1,6 +1,7 @@
 """Stages kept under a digest of their inputs: run once, again where something changed, resumed."""
 
 import dataclasses
+import itertools
 import json
 import random
 import signal
@@ -8,8 +9,10 @@ import signal
 import pytest
 from killing import Children, kill_when, record
 
-from tlearn.data import embedded
+from tlearn.cli.main import main
+from tlearn.data import DataError, Tokenizer, embedded
 from tlearn.hub import load
+from tlearn.runs import counted
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.pipeline import (
@@ -271,6 +274,110 @@ def test_a_source_from_elsewhere_is_part_of_what_a_stage_depends_on(tmp_path):
     before = plan_pipeline(made, tmp_path)[0].digest
     weights.write_bytes(b"two")
     assert plan_pipeline(made, tmp_path)[0].digest != before
+
+
+def digest(folder, **changes):
+    """The digest of a stage that pre-trains, as the files are now."""
+    asked = ObjectiveConfig(objective="next_tokens")
+    run = RunConfig(data=DataConfig(data=f"blank:{folder}/general.txt"), objective=asked)
+    made = Pipeline("one", (RunStage(name="learn", run=replace(run, **changes)),))
+    return plan_pipeline(made, folder)[0].digest
+
+
+def test_every_corpus_of_a_stage_is_part_of_what_it_depends_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
+    (tmp_path / "general.txt").write_text("some text")
+    info = tmp_path / "prepared" / "reviews" / "plain" / "1.0.0" / "dataset_info.json"
+    for file in (tmp_path / "CoLA" / "test.tsv", tmp_path / "one@two.tsv", info):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    here = str(tmp_path)
+    cases = {
+        "test.tsv": [
+            {"test_split": f"text:{here}/CoLA"},
+            {"data": f"dataset:text:{here}/CoLA"},
+            {"data": f"dataset:glue:{here}/CoLA@test"},
+            {"data": f"dataset:tsv:{here}/CoLA/test.tsv"},
+            {"validation": f"dataset:text:{here}/CoLA@test + blank:{here}/general.txt"},
+        ],
+        "one@two.tsv": [{"test_split": f"table:{here}/one@two.tsv"}],
+        "dataset_info.json": [
+            {"data": "tfds:reviews/plain"},
+            {"replay": "tfds:reviews/plain:1.0.0@test"},
+            {"validation": "dataset:tfds:reviews"},
+        ],
+    }
+    for name, reads in cases.items():
+        (file,) = tmp_path.rglob(name)
+        others = digest(tmp_path)
+        before = [digest(tmp_path, **changes) for changes in reads]
+        assert before == [digest(tmp_path, **changes) for changes in reads]
+        file.write_text(file.read_text() + " ")
+        assert digest(tmp_path) == others
+        after = [digest(tmp_path, **changes) for changes in reads]
+        assert not {*before} & {*after}, name
+
+
+def test_bookkeeping_is_no_part_of_what_a_stage_depends_on(tmp_path):
+    (tmp_path / "general.txt").write_text("some text")
+    told = {"report_every": 7, "checkpoint_every": 9, "keep": 1, "workers": 2, "stores": "x"}
+    assert digest(tmp_path, **told) == digest(tmp_path)
+    assert digest(tmp_path, rate=0.5) != digest(tmp_path)
+    base = RunConfig(data=DataConfig(data="text:x", test_split="test"))
+    rates = Factor("f", {"a": {}, "b": {"rate": 1.0}})
+    study = Study(name="a", title="A", base=base, factors=(rates,), seeds=(0, 1))
+
+    def of(run):
+        stage = StudyStage(name="a", study=dataclasses.replace(study, base=run))
+        return plan_pipeline(Pipeline("one", (stage,)), tmp_path)[0].digest
+
+    assert of(replace(base, **told)) == of(base)
+    assert of(replace(base, seed=1)) != of(base)
+
+
+def test_a_stage_trains_the_tokenizer_that_the_verb_trains(place, tmp_path):
+    words = [
+        f"{line}\t0" for line in (place / "general.txt").read_text().split("\n\n")[0].split("\n")
+    ]
+    (tmp_path / "train.tsv").write_text("text\tlabel\nelsewhere\t1\n")
+    (tmp_path / "test.tsv").write_bytes("\n".join(["words\tlabel", *words]).encode())
+    corpus, special = f"dataset:text:{tmp_path}", ("cls=[CLS]", "sep=[SEP]", "mask=[MASK]")
+    verb = ["tokenizer", "--corpus", corpus, "--kind", "unigram", "--vocab-size", "40"]
+    verb += ["--special", *special, "--text-field", "words", "--split", "test"]
+    verb += ["--characters", "200", "--out", str(tmp_path / "verb")]
+    assert main(verb) == 0
+    stage = TokenizerStage(
+        name="albert",
+        corpus=corpus,
+        kind="unigram",
+        vocab_size=40,
+        special=special,
+        text_field="words",
+        split="test",
+        characters=200,
+    )
+    made = run_pipeline(Pipeline("one", (stage,)), tmp_path, say=quiet, quiet=True)
+    tokens = (made["albert"] / "tokenizer.json").read_bytes()
+    assert tokens == (tmp_path / "verb" / "tokenizer.json").read_bytes()
+    files = {file.name: file.read_bytes() for file in made["albert"].iterdir()}
+    assert {"cls", "sep", "mask"} <= dict(Tokenizer.from_files(files).special).keys()
+    wrong = dataclasses.replace(stage, special=("mask",))
+    with pytest.raises(DataError, match=r"write each once, as mask=\[MASK\]"):
+        run_pipeline(Pipeline("one", (wrong,)), tmp_path, say=quiet, quiet=True)
+    stages = [stage, wrong]
+    for change in ({"split": "train"}, {"errors": "replace"}, {"text_field": "2"}):
+        stages.append(dataclasses.replace(stage, **change))
+    planned = [plan_pipeline(Pipeline("one", (each,)), tmp_path)[0].digest for each in stages]
+    assert len({*planned}) == len(stages)
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_training_a_tokenizer_tells_how_far_it_is(place, tmp_path, capsys, monkeypatch, still):
+    # As if every document had taken long.
+    monkeypatch.setattr(counted.time, "monotonic", itertools.count(0, 20).__next__)
+    stage = TokenizerStage(name="tokens", corpus=f"blank:{place}/general.txt", vocab_size=60)
+    run_pipeline(Pipeline("one", (stage,)), tmp_path, say=quiet, quiet=still)
+    assert ("tokens: documents: 24 of 24" in capsys.readouterr().err) is not still
 
 
 def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from tlearn import bodies, hub
 from tlearn.cli.main import main
 from tlearn.hub.errors import HubError
 from tlearn.hub.vectors_file import read_word2vec, write_word2vec
+from tlearn.runs.vectors import VectorsConfig, train_vectors
 
 ANIMALS, TOOLS = "cat dog horse cow sheep goat".split(), "saw drill hammer file rasp plane".split()
 
@@ -43,6 +44,17 @@ def test_the_verb_writes_vectors_that_are_a_source(text, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "width must be at least 1" in told
     assert "rate is in [0, 1), got 3.0" in told
+
+
+def test_reading_the_corpus_tells_how_far_it_is(text, tmp_path):
+    told = []
+    train_vectors(
+        text,
+        tmp_path / "vectors.txt",
+        VectorsConfig(width=2, epochs=1, stores=str(tmp_path)),
+        documents=lambda *how_far: told.append(how_far),
+    )
+    assert told == [(n, all) for all in (251, 0) for n in range(1, 252)]
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -8,9 +8,6 @@ from typing import Literal
 from tlearn.cli.main import Refused
 from tlearn.cli.options import read
 
-EVERY = 200
-"""Documents between two movements of the bar."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerOptions:
@@ -37,8 +34,8 @@ class TokenizerOptions:
     """Field or column of the texts; empty for the usual names."""
     errors: Literal["strict", "replace"] = "strict"
     """Whether bytes that are no UTF-8 are refused or replaced."""
-    split: str = "train"
-    """Split of a dataset that is read."""
+    split: str = ""
+    """Split of a dataset that is read; empty for train. Behind @ a corpus may name its own."""
     held_out: str = ""
     """A dataset whose test texts are left out of the corpus, as in embedded:scipy."""
     held_out_split: str = "test"
@@ -52,37 +49,30 @@ def tokenizer(args: Sequence[str]) -> int:
         raise Refused(
             f"vocab_size is {o.vocab_size} and characters is {o.characters}; both must be positive"
         )
-    special = dict(text.split("=", 1) for text in o.special if "=" in text.strip("="))
-    if len(special) < len(o.special):
-        raise Refused(f"special is {' '.join(o.special)}: write each once, as mask=[MASK]")
-    from tlearn.data import CorpusOptions, HeldOut, open_corpus, open_texts
+    from tlearn.data import CorpusOptions, DataError, HeldOut, open_corpus, open_texts
     from tlearn.data import save_tokenizer as save
     from tlearn.data import train_tokenizer as train
-    from tlearn.runs.console import Console
+    from tlearn.data.tokenizer_training import read_special
+    from tlearn.runs.counted import Counted
 
+    try:
+        special = read_special(o.special)
+    except DataError as error:
+        raise Refused(str(error)) from None
     held_out = HeldOut.of(open_texts(o.held_out, o.held_out_split)) if o.held_out else None
     options = CorpusOptions(text_field=o.text_field, errors=o.errors, split=o.split)
     corpus = open_corpus(o.corpus, options, held_out=held_out)
-    bar: list[Console] = []
-
-    def progress(done: int, count: int) -> None:
-        if not bar:
-            bar.append(Console(count, title="documents"))
-        if done % EVERY == 0 or done == count:
-            bar[0].step(done)
-
-    made = train(
-        corpus,
-        o.kind,
-        o.vocab_size,
-        lowercase=o.kind != "bpe" if o.case == "auto" else o.case == "lower",
-        special=special,
-        sentinels=o.sentinels,
-        characters=o.characters,
-        progress=progress,
-    )
-    for console in bar:
-        console.close()
+    with Counted("documents") as progress:
+        made = train(
+            corpus,
+            o.kind,
+            o.vocab_size,
+            lowercase=o.kind != "bpe" if o.case == "auto" else o.case == "lower",
+            special=special,
+            sentinels=o.sentinels,
+            characters=o.characters,
+            progress=progress,
+        )
     for path in save(made, o.out):
         sys.stdout.write(f"  {path.name}  {path.stat().st_size:,} bytes\n")
     sys.stdout.write(f"{o.out}: {o.kind}, {made}\n")

@@ -20,9 +20,9 @@ class ExampleOptions:
     """Which examples."""
 
     data: str
-    """The data set, as for finetune."""
+    """The data set, as for finetune; for a language model a corpus, as for pretrain."""
     split: str = ""
-    """Split expression; empty where there is one split."""
+    """Split expression; empty where there is one split, and for train of a corpus."""
     classes: tuple[str, ...] = ()
     """Label names to keep; all if empty."""
     exclude: tuple[str, ...] = ()
@@ -110,6 +110,7 @@ def evaluate(args: Sequence[str]) -> int:
     """Scores a run on a data set."""
     o = read(EvaluateOptions, args, verb="evaluate", about="Score a run on a data set.")
     o.examples.check()
+    from tlearn.runs.counted import Counted
     from tlearn.runs.ensemble import ensemble
     from tlearn.runs.use import score
 
@@ -121,7 +122,8 @@ def evaluate(args: Sequence[str]) -> int:
     if o.others:
         found = ensemble((o.run, *o.others), o.examples.selection(), **settings)
     else:
-        found = score(o.run, o.examples.selection(), **settings)
+        with Counted("documents as tokens") as progress:
+            found = score(o.run, o.examples.selection(), **settings, progress=progress)
     sys.stdout.write(f"{found}\n")
     return 0
 

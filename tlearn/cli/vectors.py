@@ -48,6 +48,8 @@ class VectorsOptions:
     """Write word2vec's binary form instead of text."""
     text_field: str = ""
     """Field or column of the texts; empty for the usual names."""
+    errors: Literal["strict", "replace"] = "strict"
+    """Whether bytes that are no UTF-8 are refused or replaced."""
 
 
 def vectors(args: Sequence[str]) -> int:
@@ -56,6 +58,7 @@ def vectors(args: Sequence[str]) -> int:
     o = read(VectorsOptions, args, verb="vectors", about=about)
     from tlearn.data.corpus_opening import CorpusOptions
     from tlearn.runs.console import Console
+    from tlearn.runs.counted import Counted
     from tlearn.runs.vectors import VectorsConfig, train_vectors
 
     names = {field.name for field in dataclasses.fields(VectorsConfig)}
@@ -71,8 +74,17 @@ def vectors(args: Sequence[str]) -> int:
         bar[0].write("train", done, {"loss": loss})
 
     try:
-        reading = CorpusOptions(text_field=o.text_field)
-        found = train_vectors(o.corpus, o.out, config, reading=reading, progress=progress, say=note)
+        reading = CorpusOptions(text_field=o.text_field, errors=o.errors)
+        with Counted("documents") as documents:
+            found = train_vectors(
+                o.corpus,
+                o.out,
+                config,
+                reading=reading,
+                progress=progress,
+                documents=documents,
+                say=note,
+            )
     finally:
         for console in bar:
             console.close()

@@ -196,7 +196,8 @@ def _bad_bytes(file: Path, number: int, raw: bytes, rest: io.BufferedReader) -> 
         problems.append(f"... and {count - len(problems)} more lines")
     return DataError(
         f"{file}: cannot be read as UTF-8; store it as UTF-8 again, from what it is (latin-1?), or "
-        "read it with errors='replace':\n" + "\n".join(f"  {problem}" for problem in problems)
+        "read it with errors='replace' (--errors replace):\n"
+        + "\n".join(f"  {problem}" for problem in problems)
     )
 
 

@@ -12,7 +12,7 @@ from tlearn.data.corpus_tfds import TfdsCorpus
 from tlearn.data.embedded import EmbeddedCorpus
 from tlearn.data.errors import DataError, closest
 from tlearn.data.held_out import HeldOut, WithoutHeldOut
-from tlearn.data.places import is_place
+from tlearn.data.places import is_place, named_split, place_of
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
 from tlearn.data.text_dataset import joined_texts
@@ -28,7 +28,9 @@ FORMS = """\
   tfds:NAME          the texts of a prepared TFDS dataset
   table:FILE         a row a document, its text in one column (TSV, CSV); labels are passed over
   dataset:DATASET    the texts of a labelled dataset, as in dataset:glue:DIR or dataset:a.tsv
-  embedded:PACKAGE   the documentation of an installed package; embedded:stdlib is Python's own"""
+  embedded:PACKAGE   the documentation of an installed package; embedded:stdlib is Python's own
+tfds: and dataset: read the split train, or the one behind @, as in dataset:glue:DIR@test"""
+_WITH_SPLITS = ("tfds", "dataset")
 _SNIFFED = 10_000
 """Lines of a file that are looked at to tell what it holds."""
 
@@ -42,13 +44,14 @@ class CorpusOptions:
             text; empty for ``text`` and other usual names.
         errors: ``strict`` refuses bytes that are no UTF-8, and NUL bytes; ``replace`` puts U+FFFD
             there.
-        split: The split of a dataset that is read; test texts stay out unless they are named here.
+        split: The split of datasets that name none behind ``@``; empty for ``train``, or for all
+            where there is one split: test texts stay out unless they are named.
         data_dir: Where prepared TFDS datasets lie; TFDS's own default if empty.
     """
 
     text_field: str = ""
     errors: Errors = "strict"
-    split: str = "train"
+    split: str = ""
     data_dir: str = ""
 
 
@@ -60,23 +63,30 @@ def open_corpus(
     Args:
         spec: ``text:FILE|DIR``, ``lines:...``, ``blank:...``, ``jsonl:...``, ``wikitext:...``,
             ``tfds:NAME``, ``table:FILE``, ``dataset:DATASET``, ``embedded:PACKAGE``, or the path
-            of a file or folder; several joined by ``+``.
+            of a file or folder; several joined by ``+``. A split of ``tfds:`` and ``dataset:``
+            stands behind ``@``, as in ``tfds:NAME@test``.
         options: How they are read.
         held_out: Test texts; what holds one of them is left out of the corpus.
 
     Raises:
-        DataError: Naming every part that is unknown (with the nearest names) or cannot be opened.
+        DataError: Naming every part that is unknown (with the nearest names) or cannot be opened,
+            and splits that are not there or of what has none.
 
     Example:
         >>> corpus = open_corpus("embedded:stdlib+wikitext:wiki.train.raw")  # doctest: +SKIP
     """
     asked = options or CorpusOptions()
     corpora, problems = [], []
+    kinds = set()
     for one in _parts(str(spec)):
         try:
-            corpora.append(_open(one, asked, held_out))
+            kind, corpus = _open(one, asked, held_out)
+            kinds.add(kind)
+            corpora.append(corpus)
         except DataError as error:
             problems.append(str(error))
+    if asked.split and not problems and not kinds & {*_WITH_SPLITS}:
+        problems.append(_no_split(str(spec), asked.split))
     if problems:
         raise DataError("\n".join(problems))
     return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
@@ -84,27 +94,39 @@ def open_corpus(
 
 def _parts(spec: str) -> list[str]:
     """Cuts a name at ``+``, which may also be part of a path."""
-    if is_place(spec.partition(":")[2]) or is_place(spec):
+    if place_of(named_split(spec)[0]) is not None:
         return [spec]
     return [part.strip() for part in spec.split("+")]
 
 
-def _open(spec: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
+def _open(spec: str, asked: CorpusOptions, held_out: HeldOut | None) -> tuple[str, Corpus]:
+    """Opens one corpus; gives its kind too."""
     if is_planned(spec):
         refuse_planned(spec)
-    kind, colon, where = spec.partition(":")
-    if not colon or (kind not in _OPENERS and is_place(spec)):
-        kind, where = _sniff(spec), spec
+    name, split = named_split(spec)
+    kind, colon, where = name.partition(":")
+    if not colon or (kind not in _OPENERS and is_place(name)):
+        kind, where = _sniff(name), name
     if kind not in _OPENERS:
         raise DataError(
             f"{spec!r}: no such kind of corpus: {closest(kind, _OPENERS)}; expected one of\n{FORMS}"
         )
     if not where:
         raise DataError(f"{spec!r} names no place; expected\n{FORMS}")
+    if split and kind not in _WITH_SPLITS:
+        raise DataError(_no_split(name, split))
+    asked = dataclasses.replace(asked, split=split or asked.split)
     corpus = _OPENERS[kind](where, asked, held_out)
     if held_out is None or isinstance(corpus, EmbeddedCorpus):
-        return corpus
-    return WithoutHeldOut(corpus, held_out)
+        return kind, corpus
+    return kind, WithoutHeldOut(corpus, held_out)
+
+
+def _no_split(name: str, split: str) -> str:
+    return (
+        f"{name!r} has no splits, and {split!r} of it is asked for: leave the split out, or name "
+        "the file that holds it; a folder of train and test tables is dataset:text:DIR"
+    )
 
 
 def _file_opener(form: str) -> Callable[[str, CorpusOptions, HeldOut | None], Corpus]:
@@ -117,15 +139,15 @@ def _file_opener(form: str) -> Callable[[str, CorpusOptions, HeldOut | None], Co
 
 def _tfds(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
     return TfdsCorpus(
-        where, asked.split, text_field=asked.text_field, data_dir=asked.data_dir or None
+        where, asked.split or "train", text_field=asked.text_field, data_dir=asked.data_dir or None
     )
 
 
 def _dataset(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
     options = TextOptions(text_column=asked.text_field, data_dir=asked.data_dir)
-    splits = text_splits(where, asked.split, options)
+    splits = text_splits(where, asked.split or None, options)
     # A file is one split, whatever its name.
-    split = None if len(splits) == 1 and asked.split not in splits else asked.split
+    split = asked.split or (None if len(splits) == 1 else "train")
     return TextCorpus(select_split(splits, split, what=where, join=joined_texts))
 
 

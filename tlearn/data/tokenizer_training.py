@@ -6,7 +6,7 @@ and writes the files that transformers and `Tokenizer.from_files` read.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,6 +115,18 @@ def train_tokenizer(
             "tokenizer_config.json": (json.dumps(config, indent=2) + "\n").encode(),
         }
     )
+
+
+def read_special(written: Sequence[str]) -> dict[str, str]:
+    """Reads special tokens written as ``mask=[MASK]``, each purpose once.
+
+    Raises:
+        DataError: If one is not written so, or a purpose is named twice.
+    """
+    special = dict(text.split("=", 1) for text in written if "=" in text.strip("="))
+    if len(special) < len(written):
+        raise DataError(f"special is {' '.join(written)}: write each once, as mask=[MASK]")
+    return special
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> list[Path]:

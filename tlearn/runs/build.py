@@ -15,7 +15,7 @@ from tlearn.hub.descent import descent
 from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
-from tlearn.runs.examples import make_task
+from tlearn.runs.examples import Progress, make_task
 from tlearn.runs.initial import initial, input_shapes, load_source
 from tlearn.runs.once import (
     FeatureBatches,
@@ -113,7 +113,13 @@ class Built:
         return input_shapes(self.model, self.task)
 
 
-def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True) -> Built:
+def build(
+    config: RunConfig,
+    say: Say = lambda text: None,
+    *,
+    draw: bool = True,
+    progress: Progress | None = None,
+) -> Built:
     """Builds a run.
 
     Args:
@@ -121,6 +127,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
         say: Told what is going on, a few lines at a time.
         draw: False leaves what would be drawn or computed at zero and compiles nothing: enough to
             see whether all fits, and what a step would cost.
+        progress: Called with (documents done, 0) while tokens of a corpus are made.
 
     Raises:
         ValueError: If anything does not fit (data, source, strategy); nothing was trained yet.
@@ -130,7 +137,7 @@ def build(config: RunConfig, say: Say = lambda text: None, *, draw: bool = True)
     if source is not None and source.provenance.get("part") == "encoder":
         say(f"of {config.source} the encoder alone: its decoder writes texts, and is left behind")
     counted = is_planned(config.data.data) and not draw
-    task = planned_task(config, source) if counted else make_task(config, source)
+    task = planned_task(config, source) if counted else make_task(config, source, progress)
     say(str(task))
     model = make_model(config, task, source)
     seed = jax.random.key(config.train.seed)

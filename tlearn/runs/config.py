@@ -19,14 +19,17 @@ class DataConfig:
 
     data: str
     """The examples: a folder or file. Images: digits, mnist:DIR, idx:DIR, folder:DIR, csv:FILE,
-    tar:FILE, tfds:NAME. Texts: tsv:FILE, csv:FILE, jsonl:FILE, glue:DIR, tfds:NAME."""
+    tar:FILE, tfds:NAME. Texts: tsv:FILE, csv:FILE, jsonl:FILE, glue:DIR, tfds:NAME. Objectives on
+    a corpus: text:DIR, wikitext:FILE, tfds:NAME[@SPLIT], dataset:DATASET[@SPLIT], ..."""
     train_split: str = ""
     """Split expression of the training examples, as in train[:80%]; empty for train, or for all
     where there is one split only."""
     validation: str = "10%"
-    """Share carved from training for choosing (stratified), or a split expression; 0% for none."""
+    """Share carved from training for choosing (stratified), or a split expression, or a corpus, as
+    in tfds:NAME@validation; 0% for none."""
     test_split: str = ""
-    """Split expression of the examples that are reported, read once at the end; empty for none."""
+    """Split expression of the examples that are reported, or a corpus, read once at the end; empty
+    for none."""
     classes: tuple[str, ...] = ()
     """Label names to keep; all if empty."""
     per_class: int = 0
@@ -70,6 +73,8 @@ class DataConfig:
     """Processes that decode images; 0 decodes in a thread of this one."""
     text_column: str = ""
     """Column of the texts, by name or number from 1; empty for the usual names."""
+    errors: Literal["strict", "replace"] = "strict"
+    """Whether bytes of a corpus that are no UTF-8 are refused or replaced."""
     pair_column: str = ""
     """Column of the second texts, where examples are pairs."""
     label_column: str = ""
@@ -222,6 +227,13 @@ class TrainConfig:
     """Newest checkpoints to keep."""
 
 
+BOOKKEEPING: dict[str, Any] = {
+    "report_every": 10,
+    "checkpoint_every": 100,
+    "keep": 3,
+    "workers": 0,
+}
+"""What only the record of a run depends on, with the values it has by default."""
 LARGEST_SIZE = 4096
 """More pixels a side than this are a slip of the keyboard, and would fill the memory."""
 _AT_LEAST: dict[str, dict[str, int]] = {
@@ -302,6 +314,11 @@ class RunConfig:
             problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
         if self.strategy.pull != "fisher" and self.strategy.fisher_data:
             problems.append(f"fisher_data is for pull=fisher, and pull is {self.strategy.pull}")
+        if self.data.errors != "strict" and self.objective.objective == "labels":
+            problems.append(
+                f"errors={self.data.errors} says how a corpus is read, and objective is labels: "
+                "store the texts as UTF-8"
+            )
         if self.objective.language_loss and self.train.features == "once":
             problems.append(
                 "language_loss needs whole texts in every step; give features=each-step"

@@ -26,7 +26,7 @@ class Console:
         """Starts at step ``start`` of ``total``.
 
         Args:
-            total: Steps of the whole run.
+            total: Steps of the whole run; 0 for an unknown number.
             title: What is going on.
             start: Step to go on from.
             stream: A text stream to write to; stderr by default.
@@ -103,7 +103,7 @@ class Console:
             console=Screen(file=self._stream),
             refresh_per_second=5,
         )
-        bar.add_task(self.title, total=self.total, completed=start, rate="", text="")
+        bar.add_task(self.title, total=self.total or None, completed=start, rate="", text="")
         bar.start()
         return bar
 

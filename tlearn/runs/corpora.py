@@ -29,6 +29,7 @@ def language_task(
     body: Any,
     facts: TextFacts,
     tokenizer: Tokenizer,
+    progress: Progress | None = None,
 ) -> LanguageTask:
     """Makes the task of a run on a corpus.
 
@@ -39,6 +40,7 @@ def language_task(
         body: The body, which says whether a state is carried.
         facts: What the body takes.
         tokenizer: Makes the tokens.
+        progress: Called with (documents done, 0) while a token store is built.
 
     Raises:
         ValueError: If the corpus, the tokenizer and the body do not go together.
@@ -46,20 +48,24 @@ def language_task(
     asked, data = config.objective, config.data
     check_body(config, body, facts, tokenizer.size)
     held = held_out(asked.held_out)
-    train = store_of(config, data.data, tokenizer, held)
+
+    def opened(spec: str, held: HeldOut | None, split: str = "") -> TokenStore:
+        return store_of(config, spec, tokenizer, held, split, progress)
+
+    train = opened(data.data, held, data.train_split)
     told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
     validation: TokenStore | None = None
     share = read_share(data.validation)
     if share is None:
-        validation = store_of(config, data.validation, tokenizer, held)
+        validation = opened(data.validation, held)
     elif share:
         train, validation = split_store(train, share, config.train.seed)
     if asked.replay:
-        general = store_of(config, asked.replay, tokenizer, held)
+        general = opened(asked.replay, held)
         train = with_replay(train, general, asked.replay_share, config.train.seed)
         told.append(f"replayed: {asked.replay}, {asked.replay_share:.0%} of the tokens")
-    test = store_of(config, data.test_split, tokenizer, None) if data.test_split else None
-    remember = store_of(config, asked.remember, tokenizer, held) if asked.remember else None
+    test = opened(data.test_split, None) if data.test_split else None
+    remember = opened(asked.remember, held) if asked.remember else None
     rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
     penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
     head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
@@ -95,7 +101,7 @@ def parts_of(config: RunConfig) -> tuple[TokenStore, TokenStore, int | None]:
     tokenizer = tokenizer_of(config, load_source(config, read=False))
     held = held_out(config.objective.held_out)
     train, share = (
-        store_of(config, config.data.data, tokenizer, held),
+        store_of(config, config.data.data, tokenizer, held, config.data.train_split),
         read_share(config.data.validation),
     )
     special = dict(tokenizer.special)
@@ -149,13 +155,28 @@ def rows_of(
 
 
 def store_of(
-    config: RunConfig, spec: str, tokenizer: Tokenizer, held: HeldOut | None
+    config: RunConfig,
+    spec: str,
+    tokenizer: Tokenizer,
+    held: HeldOut | None,
+    split: str = "",
+    progress: Progress | None = None,
 ) -> TokenStore:
-    """Opens the token store of a corpus, building it where there is none yet."""
+    """Opens the token store of a corpus, building it where there is none yet.
+
+    Args:
+        config: The run, which says how corpora are read and where stores lie.
+        spec: The corpus.
+        tokenizer: Makes the tokens.
+        held: Texts that it may not hold.
+        split: Which of its splits, where none is named behind ``@``.
+        progress: Called with (documents done, 0) while it is built.
+    """
     folder = config.objective.stores or "~/.cache/tlearn/stores"
-    options = CorpusOptions(text_field=config.data.text_column)
+    data = config.data
+    options = CorpusOptions(text_field=data.text_column, errors=data.errors, split=split)
     corpus = open_corpus(spec, options, held_out=held)
-    return build_store(corpus, tokenizer, Path(folder).expanduser())
+    return build_store(corpus, tokenizer, Path(folder).expanduser(), progress=progress)
 
 
 def held_out(specs: tuple[str, ...]) -> HeldOut | None:

@@ -1,5 +1,7 @@
 """The task that a run's config means: of images or of texts, as its body takes them."""
 
+from collections.abc import Callable
+
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts
 from tlearn.data import TextOptions
@@ -10,6 +12,7 @@ from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks import Task, image_classification, text_classification
 from tlearn.tasks.framing import Framing
 
+Progress = Callable[[int, int], None]
 _ONLY_IMAGES = (
     "augment",
     "window",
@@ -30,6 +33,7 @@ _ONLY_IMAGES = (
 )
 _ONLY_TEXTS = (
     "text_column",
+    "errors",
     "pair_column",
     "label_column",
     "labels",
@@ -40,8 +44,15 @@ _ONLY_TEXTS = (
 )
 
 
-def make_task(config: RunConfig, source: hub.Source | None) -> Task:
+def make_task(
+    config: RunConfig, source: hub.Source | None, progress: Progress | None = None
+) -> Task:
     """The data of a run, prepared as its body wants it.
+
+    Args:
+        config: The run.
+        source: What it starts from.
+        progress: Called with (documents done, 0) while tokens of a corpus are made.
 
     Raises:
         ValueError: If an option does not go with such data, or the data itself is not sound.
@@ -55,7 +66,7 @@ def make_task(config: RunConfig, source: hub.Source | None) -> Task:
                 f"objective={config.objective.objective} is learned from texts, and the body takes "
                 f"{', '.join(inputs)}"
             )
-        return _corpus(config, source)
+        return _corpus(config, source, progress)
     if "decoder_tokens" in inputs:
         raise ValueError(
             f"a body with the inputs {', '.join(inputs)} reads two texts and writes one; to "
@@ -117,7 +128,7 @@ def framing(data: DataConfig) -> Framing:
     )
 
 
-def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
+def _corpus(config: RunConfig, source: hub.Source | None, progress: Progress | None) -> Task:
     from tlearn.runs.corpora import language_task
 
     tokenizer = tokenizer_of(config, source)
@@ -128,7 +139,7 @@ def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
         if source
         else new_body(config, settings | unpooled(config))
     )
-    return language_task(config, source, body, facts, tokenizer)
+    return language_task(config, source, body, facts, tokenizer, progress)
 
 
 def _texts(config: RunConfig, source: hub.Source | None) -> Task:

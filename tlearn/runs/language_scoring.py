@@ -6,8 +6,8 @@ from typing import Any
 from tlearn.bodies.facts import TextFacts
 from tlearn.hub import Source
 from tlearn.model import Model
-from tlearn.runs.config import DataConfig, RunConfig, from_json
-from tlearn.runs.corpora import rows_of, store_of
+from tlearn.runs.config import DataConfig, RunConfig, from_json, replace
+from tlearn.runs.corpora import Progress, rows_of, store_of
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks.language import LanguageTask, goal_of
@@ -29,7 +29,16 @@ def scores_texts(source: Source) -> bool:
 
 
 def score_corpus(
-    model: Model, source: Source, params: Any, statistics: Any, data: str, *, batch_size: int
+    model: Model,
+    source: Source,
+    params: Any,
+    statistics: Any,
+    data: str,
+    *,
+    batch_size: int,
+    split: str = "",
+    text_column: str = "",
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluates a language model on a corpus.
 
@@ -40,14 +49,19 @@ def score_corpus(
         statistics: Statistics by path.
         data: The corpus.
         batch_size: Rows at a time.
+        split: Which of its splits, where ``data`` names none behind ``@``; empty for ``train``.
+        text_column: Field or column of the texts; empty for that of the run.
+        progress: Called with (documents done, 0) while its tokens are made.
 
     Raises:
         ValueError: If the corpus cannot be read, or the tokenizer lacks what rows need.
     """
     config = _config(source, model.body)
+    if text_column:
+        config = replace(config, text_column=text_column)
     tokenizer = tokenizer_of(config, source)
     facts = facts_of(config, source, tokenizer)
-    store = store_of(config, data, tokenizer, None)
+    store = store_of(config, data, tokenizer, None, split, progress)
     task = LanguageTask(
         train=store,
         validation=None,

@@ -10,12 +10,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tlearn import __version__
 from tlearn.params.paths import nearest
-from tlearn.runs.config import RunConfig, replace, to_json
-from tlearn.runs.fingerprint import fingerprint
+from tlearn.runs.config import BOOKKEEPING, RunConfig, replace, to_json
+from tlearn.runs.fingerprint import fingerprint, specs_of
 from tlearn.runs.study import Study, to_values
 from tlearn.runs.study_stage import REPORT, resolved_study, run_study_stage
 from tlearn.runs.summary import RESULTS
@@ -35,7 +35,12 @@ class TokenizerStage:
         kind: ``wordpiece``, ``bpe``, ``unigram`` or ``word``.
         vocab_size: Most tokens.
         lowercase: Whether texts are lowercased.
+        special: Special tokens beside those of the kind, as ``("mask=[MASK]",)``.
         sentinels: Tokens that stand for spans.
+        characters: Characters that are counted at most.
+        text_field: Field or column of the texts; empty for the usual names.
+        errors: Whether bytes that are no UTF-8 are refused (``strict``) or replaced (``replace``).
+        split: Split of a dataset that is read; empty for train.
         held_out: Datasets whose texts the corpus may not hold, as a run's option of that name.
     """
 
@@ -44,7 +49,12 @@ class TokenizerStage:
     kind: str = "wordpiece"
     vocab_size: int = 8000
     lowercase: bool = True
+    special: tuple[str, ...] = ()
     sentinels: int = 0
+    characters: int = 200_000_000
+    text_field: str = ""
+    errors: Literal["strict", "replace"] = "strict"
+    split: str = ""
     held_out: tuple[str, ...] = ()
 
 
@@ -203,7 +213,7 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
     stage = one.stage
     one.folder.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(stage, TokenizerStage):
-        _train_tokenizer(stage, one.folder)
+        _train_tokenizer(stage, one.folder, quiet)
     elif isinstance(stage, StudyStage):
         study = resolved_study(stage.study, _place(folders))
         sources = [name for name, kind in _used(stage).items() if kind is RunStage]
@@ -222,16 +232,27 @@ def _run(one: Planned, folders: Mapping[str, Path], say: Say, quiet: bool) -> No
             )
 
 
-def _train_tokenizer(stage: TokenizerStage, folder: Path) -> None:
-    from tlearn.data.corpus_opening import open_corpus
-    from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
+def _train_tokenizer(stage: TokenizerStage, folder: Path, quiet: bool) -> None:
+    from tlearn.data.corpus_opening import CorpusOptions, open_corpus
+    from tlearn.data.tokenizer_training import read_special, save_tokenizer, train_tokenizer
     from tlearn.runs.corpora import held_out
+    from tlearn.runs.counted import Counted
 
-    corpus = open_corpus(stage.corpus, held_out=held_out(stage.held_out))
+    special = read_special(stage.special)
+    reading = CorpusOptions(text_field=stage.text_field, errors=stage.errors, split=stage.split)
+    corpus = open_corpus(stage.corpus, reading, held_out=held_out(stage.held_out))
     kind: Any = stage.kind
-    made = train_tokenizer(
-        corpus, kind, stage.vocab_size, lowercase=stage.lowercase, sentinels=stage.sentinels
-    )
+    with Counted(f"{stage.name}: documents", quiet=quiet) as progress:
+        made = train_tokenizer(
+            corpus,
+            kind,
+            stage.vocab_size,
+            lowercase=stage.lowercase,
+            special=special,
+            sentinels=stage.sentinels,
+            characters=stage.characters,
+            progress=progress,
+        )
     # Under another name until it is whole: its last file says that it is done.
     partial = folder.with_name(f".{folder.name}.partial")
     save_tokenizer(made, partial)
@@ -269,23 +290,22 @@ def _digest(stage: Stage, before: Mapping[str, str]) -> str:
         specs = [stage.corpus, *stage.held_out]
     else:
         depends["before"] = {name: before[name] for name in sorted(_used(stage))}
-        specs = []
         configs = [stage.run] if isinstance(stage, RunStage) else _configs(stage.study)
-        for run in configs:
-            specs += [run.data.data, run.source, run.body.tokenizer, *run.objective.held_out]
-            specs += [run.objective.replay, run.objective.remember, run.strategy.fisher_data]
-            if run.data.validation.rstrip("%").replace(".", "").isdigit() is False:
-                specs.append(run.data.validation)
+        specs = [spec for run in configs for spec in specs_of(run)]
         if isinstance(stage, RunStage):
-            depends["run"] = to_json(stage.run)
-            # Where stores lie, and how often is told, changes nothing that is learned.
-            depends["run"]["objective"].pop("stores")
+            depends["run"] = to_json(_learned(stage.run))
         else:
-            depends["study"] = to_values(stage.study)
-            specs.append(stage.study.remember)
+            study = dataclasses.replace(stage.study, base=_learned(stage.study.base))
+            depends["study"] = to_values(study)
+            specs.append(study.remember)
     files = {spec for spec in specs if spec and not spec.startswith(STAGE)}
     depends["data"] = {spec: fingerprint(spec) for spec in sorted(files)}
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def _learned(run: RunConfig) -> RunConfig:
+    """The config without where stores lie and how often is told: they change nothing learned."""
+    return replace(run, stores="", **BOOKKEEPING)
 
 
 def _configs(study: Study) -> list[RunConfig]:

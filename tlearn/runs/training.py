@@ -15,6 +15,7 @@ from tlearn.data import prefetch
 from tlearn.runs.after_step import AfterStep
 from tlearn.runs.build import Built, build
 from tlearn.runs.config import RunConfig, diff, from_json, to_json
+from tlearn.runs.counted import Counted
 from tlearn.runs.finish import finish
 from tlearn.runs.folder import RunFolder, RunFolderError
 from tlearn.runs.summary import RESULTS
@@ -66,7 +67,8 @@ def start(config: RunConfig, out: str | Path, *, say: Say = print, quiet: bool =
         RunFolderError: If the folder is taken.
     """
     RunFolder(Path(out).absolute()).refuse_taken()  # Before anything is read: it is cheap to find.
-    built = build(config, say)
+    with _documents(quiet) as progress:
+        built = build(config, say, progress=progress)
     for number, plan in enumerate(built.plans):
         head = f"stage {number}: " if len(built.plans) > 1 else "plan: "
         say(head + plan.summary())
@@ -112,7 +114,8 @@ def resume(
         )
     if (folder.path / RESULTS).is_file():
         return _finished(folder, say)
-    built = build(config)
+    with _documents(quiet) as progress:
+        built = build(config, progress=progress)
     with RunFolder.open(out, write=True) as folder:
         if not (folder.path / DIGESTS).exists():  # Cut short before the first step.
             folder.write_json(DIGESTS, built.digests)
@@ -124,6 +127,11 @@ def resume(
                 "bring the old files back, or start a new run in another folder"
             )
         return _run(built, folder, say, quiet, resume=True)
+
+
+def _documents(quiet: bool) -> Counted:
+    """Tells how far the tokens of a corpus are, which may take longer than all that follows."""
+    return Counted("documents as tokens", quiet=quiet)
 
 
 def _finished(folder: RunFolder, say: Say) -> Result:

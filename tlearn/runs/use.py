@@ -108,7 +108,13 @@ def _source(spec: str) -> hub.Source:
 
 
 def score(
-    spec: str, chosen: Selection, *, batch_size: int = 64, max_length: int = 0, say: Say = _silent
+    spec: str,
+    chosen: Selection,
+    *,
+    batch_size: int = 64,
+    max_length: int = 0,
+    say: Say = _silent,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluates a model on a dataset whose labels are matched by name; a language model on texts.
 
@@ -118,6 +124,7 @@ def score(
         batch_size: Examples at a time.
         max_length: Where texts are cut, in tokens; 0 for what the body can take.
         say: Told what the figures should be read with.
+        progress: Called with (documents done, 0) while tokens of a corpus are made.
 
     Raises:
         DataError: If the data has labels the model was not trained on.
@@ -131,6 +138,9 @@ def score(
             loaded.statistics,
             chosen.data,
             batch_size=batch_size,
+            split=chosen.split,
+            text_column=chosen.columns.text_column,
+            progress=progress,
         )
     reader = loaded.reader(say, max_length)
     dataset = reader.matched(reader.open(chosen))

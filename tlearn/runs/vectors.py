@@ -103,6 +103,7 @@ def train_vectors(
     *,
     reading: CorpusOptions | None = None,
     progress: Progress | None = None,
+    documents: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Trained:
     """Trains word vectors on a corpus and writes them as word2vec has them.
@@ -115,6 +116,7 @@ def train_vectors(
         config: How.
         reading: How the corpus is read.
         progress: Called with steps done, steps in all, loss a word.
+        documents: Called with (documents done, documents in all or 0) while the corpus is read.
         say: Told what is trained on.
 
     Raises:
@@ -125,8 +127,11 @@ def train_vectors(
     if problems := config.problems():
         raise ValueError("cannot train word vectors: " + "; ".join(problems))
     opened = open_corpus(corpus, reading)
-    tokenizer = train_tokenizer(opened, "word", config.vocab_size, lowercase=config.lowercase)
-    store = build_store(opened, tokenizer, Path(config.stores).expanduser())
+    tokenizer = train_tokenizer(
+        opened, "word", config.vocab_size, lowercase=config.lowercase, progress=documents
+    )
+    stores = Path(config.stores).expanduser()
+    store = build_store(opened, tokenizer, stores, progress=documents)
     pairs = WordPairs(
         store,
         config.method,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlearn.runs.config import RunConfig, replace, to_json
-from tlearn.runs.fingerprint import fingerprint
+from tlearn.data.places import named_split
+from tlearn.runs.config import BOOKKEEPING, RunConfig, replace, to_json
+from tlearn.runs.fingerprint import fingerprint, specs_of
 from tlearn.runs.study import FORMAT, Cell, Study
 
 _PULLED = ("pull_strength", "pull_layers")
@@ -34,7 +35,6 @@ _NEUTRAL: dict[str, Any] = {
     "keep": 1,
     "workers": 0,
 }
-_BOOKKEEPING = ("report_every", "checkpoint_every", "keep", "workers")
 
 
 def run_key(study: Study, cell: Cell) -> str:
@@ -43,10 +43,10 @@ def run_key(study: Study, cell: Cell) -> str:
     Config, looks, measures, and what is in the files; neither names of arms nor other runs, so arms
     and seeds can be added to a study without losing what is there.
     """
-    config = replace(cell.config, **{name: _NEUTRAL[name] for name in _BOOKKEEPING})
+    config = replace(cell.config, **{name: _NEUTRAL[name] for name in BOOKKEEPING})
     decides = {
         "format": FORMAT,
-        "config": to_json(config),
+        "config": _written(config),
         "points": study.points,
         "metric": study.metric,
         "how": study.how,
@@ -55,6 +55,14 @@ def run_key(study: Study, cell: Cell) -> str:
         "files": {spec: _print_of(spec) for spec in _specs(cell.config, study)},
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _written(config: RunConfig) -> dict[str, Any]:
+    written = to_json(config)
+    # Younger than studies that are kept, whose runs are what they were.
+    if config.data.errors == "strict":
+        del written["data"]["errors"]
+    return written
 
 
 def program_key(config: RunConfig) -> str:
@@ -114,9 +122,7 @@ def _counts_updates(config: RunConfig) -> bool:
 
 
 def _specs(config: RunConfig, study: Study) -> list[str]:
-    specs = [config.data.data, config.source, study.remember, config.strategy.fisher_data]
-    specs += [config.body.tokenizer, config.objective.replay, config.objective.remember]
-    return sorted({spec for spec in (*specs, *config.objective.held_out) if spec})
+    return sorted({*specs_of(config), *([study.remember] if study.remember else [])})
 
 
 def _print_of(spec: str) -> str:
@@ -125,7 +131,7 @@ def _print_of(spec: str) -> str:
     if colon and kind == "run":
         spec = str(Path(place).expanduser() / "model")
     # A split behind @ is part of the name, which the config has.
-    return _fingerprint(spec.rpartition("@")[0] or spec)
+    return _fingerprint(named_split(spec)[0])
 
 
 @functools.lru_cache(maxsize=256)
