@@ -55,7 +55,7 @@ def adapted(name: str, corpus: str, length: str, *, text_column: str = "") -> Ru
         head=HeadConfig(head_weights="source"),
         rate=2e-3,
         length=length,
-        remember=f"wikitext:{DATA}/wikitext2_part/valid.txt.gz",
+        remember="source",
     )
     return RunStage(name=name, run=run)
 

@@ -1,5 +1,6 @@
 """Runs on corpora: what they refuse, other vocabularies, texts read backward, held-out texts."""
 
+import json
 import random
 
 import numpy as np
@@ -168,7 +169,16 @@ def test_a_backward_run_is_judged_afterwards_as_at_its_end(place, backward_run):
     assert found.metrics["accuracy"] == result.test.metrics["accuracy"]
 
 
-def test_a_run_is_scored_on_another_corpus_in_its_own_rows(place, trained):
+def test_a_run_is_scored_in_its_own_rows_as_it_judged_itself(place, tmp_path):
+    corpus = f"blank:{place}/corpus.txt"
+    folder = start(config(place, validation=corpus), tmp_path / "run", say=said, quiet=True).folder
+    judged = json.loads((folder / "report" / "results.json").read_text())["validation"]
+    found = score(str(folder), Selection(corpus), batch_size=4)
+    # Rows of 8 tokens that go on from batch to batch: in other rows less is seen before a token.
+    assert found.metrics["loss"] == judged["loss"]
+
+
+def test_a_run_is_scored_on_another_corpus(place, trained):
     found = score(str(trained), Selection(f"blank:{place}/corpus.txt"))
     assert found.metrics["perplexity"] == pytest.approx(np.exp(found.metrics["loss"]), rel=1e-5)
     again = score(str(trained), Selection(f"blank:{place}/corpus.txt"), batch_size=3)
@@ -182,7 +192,7 @@ def test_bytes_that_are_no_text_are_replaced_where_that_is_asked_for(place, tmp_
     with pytest.raises(DataError, match=r"errors='replace' \(--errors replace\):\n  line 2: byte"):
         build(asked)
     assert len(build(replace(asked, errors="replace")).task.train) == 3
-    with pytest.raises(ValueError, match="errors=replace says how a corpus is read"):
+    with pytest.raises(ValueError, match="errors says how a corpus is read"):
         RunConfig(data=DataConfig(data="x", errors="replace"))
 
 
@@ -219,6 +229,50 @@ def test_the_split_and_column_that_are_asked_for_are_read(place, trained, tmp_pa
     assert (len(task.validation), len(task.test)) == (30, 7)
     task = build(config(place, data=data, train_split="test", validation="0%")).task
     assert len(task.train) == 7
+
+
+def test_what_is_remembered_of_a_source_is_what_its_run_was_judged_on(place, trained, tmp_path):
+    (tmp_path / "domain.txt").write_text("\n\n".join(["ten nine eight seven six five four"] * 9))
+    asked = replace(
+        config(place),
+        data=DataConfig(data=f"blank:{tmp_path}/domain.txt"),
+        source=f"run:{trained}",
+        body=RunConfig(data=DataConfig(data="")).body,
+        head=HeadConfig(head_weights="source"),
+        remember="source",
+    )
+    adapted = start(asked, tmp_path / "adapted", say=said, quiet=True).folder
+    before = json.loads((trained / "report" / "results.json").read_text())["validation"]
+    results = json.loads((adapted / "report" / "results.json").read_text())["remember"]
+    assert results["before"]["loss"] == before["loss"]
+    assert results["after"]["loss"] != before["loss"]
+    few = replace(asked, tokenizer=str(place / "few"), vocabulary="remap")
+    texts = {name: build(one).task.remember.ids for name, one in (("own", asked), ("few", few))}
+    assert list(texts["own"]) == list(texts["few"]) != []
+
+
+def test_what_a_source_was_judged_on_must_be_there(place, trained, tmp_path):
+    asked = replace(config(place), remember="source")
+    with pytest.raises(ValueError, match="no source is no run on a corpus: name a corpus"):
+        build(asked)
+    unjudged = start(config(place, validation="0%"), tmp_path / "run", say=said, quiet=True).folder
+    without = replace(asked, source=f"run:{unjudged}", tokenizer="")
+    with pytest.raises(ValueError, match="had no validation part; name a corpus"):
+        build(without)
+
+
+def test_the_share_that_is_told_is_the_share_that_is_replayed(place, tmp_path):
+    (tmp_path / "little.txt").write_text("one two three four five\n")
+    little = replace(config(place), replay=f"blank:{tmp_path}/little.txt", replay_share=0.6)
+    task = build(little).task
+    own = len(build(config(place)).task.train.tokens)
+    share = 1 - own / len(task.train.tokens)
+    told = next(line for line in task.told if line.startswith("replayed"))
+    assert f"{share:.1%} of the tokens" in told
+    assert "60% was asked for" in told
+    enough = replace(config(place), replay=f"blank:{place}/corpus.txt", replay_share=0.3)
+    told = next(line for line in build(enough).task.told if line.startswith("replayed"))
+    assert "asked for" not in told
 
 
 def test_held_out_texts_are_in_no_corpus(place):

@@ -18,7 +18,7 @@ UNREAD = {
     "masks of what follows": (CORPUS, {"mask_rate": 0.3}, "and objective is next_tokens"),
     "spans of what follows": (CORPUS, {"span_length": 5.0}, "span_length is for span_corruption"),
     "labels of each class": (CORPUS, {"per_class": 5}, "per_class is for labels"),
-    "split": (CORPUS, {"train_split": "train[:50%]"}, "train_split is for labels"),
+    "bad bytes": (LABELS, {"errors": "replace"}, "errors says how a corpus is read"),
     "longest text": (CORPUS, {"max_length": 5}, "max_length is for labels"),
     "smoothing": (CORPUS, {"smoothing": 0.1}, "smoothing is for labels"),
     "head": (CORPUS, {"head": "mlp"}, "head is for labels"),

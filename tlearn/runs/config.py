@@ -314,11 +314,6 @@ class RunConfig:
             problems.append("the fisher pull needs both pull_strength above 0 and fisher_data")
         if self.strategy.pull != "fisher" and self.strategy.fisher_data:
             problems.append(f"fisher_data is for pull=fisher, and pull is {self.strategy.pull}")
-        if self.data.errors != "strict" and self.objective.objective == "labels":
-            problems.append(
-                f"errors={self.data.errors} says how a corpus is read, and objective is labels: "
-                "store the texts as UTF-8"
-            )
         if self.objective.language_loss and self.train.features == "once":
             problems.append(
                 "language_loss needs whole texts in every step; give features=each-step"

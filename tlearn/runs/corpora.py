@@ -13,12 +13,15 @@ from tlearn.data.held_out import HeldOut
 from tlearn.data.joined_store import with_replay
 from tlearn.data.masking import Masking
 from tlearn.data.token_store import TokenStore, build_store, split_store
-from tlearn.runs.config import RunConfig
+from tlearn.runs.config import RunConfig, replace
+from tlearn.runs.made_by import config_of
+from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.tasks.carving import read_share
 from tlearn.tasks.language import LanguageTask, goal_of, head_of
 from tlearn.tasks.row_making import Rows, sentinels_of
 
 Progress = Callable[[int, int], None]
+_SOURCE = "source"
 _GENERATOR_MASK = 0.85
 """ELECTRA leaves 15 % of the chosen tokens as they are and replaces none at random."""
 
@@ -52,20 +55,18 @@ def language_task(
     def opened(spec: str, held: HeldOut | None, split: str = "") -> TokenStore:
         return store_of(config, spec, tokenizer, held, split, progress)
 
-    train = opened(data.data, held, data.train_split)
+    train, validation = _carved(config, opened, held)
     told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
-    validation: TokenStore | None = None
-    share = read_share(data.validation)
-    if share is None:
-        validation = opened(data.validation, held)
-    elif share:
-        train, validation = split_store(train, share, config.train.seed)
     if asked.replay:
+        own = len(train.tokens)
         general = opened(asked.replay, held)
         train = with_replay(train, general, asked.replay_share, config.train.seed)
-        told.append(f"replayed: {asked.replay}, {asked.replay_share:.0%} of the tokens")
+        told.append(_replayed(asked, 1 - own / len(train.tokens)))
     test = opened(data.test_split, None) if data.test_split else None
-    remember = opened(asked.remember, held) if asked.remember else None
+    if asked.remember == _SOURCE:
+        remember = _judged_on(config, source, tokenizer)
+    else:
+        remember = opened(asked.remember, held) if asked.remember else None
     rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
     penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
     head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
@@ -99,18 +100,55 @@ def parts_of(config: RunConfig) -> tuple[TokenStore, TokenStore, int | None]:
     from tlearn.runs.text_bodies import tokenizer_of
 
     tokenizer = tokenizer_of(config, load_source(config, read=False))
-    held = held_out(config.objective.held_out)
-    train, share = (
-        store_of(config, config.data.data, tokenizer, held, config.data.train_split),
-        read_share(config.data.validation),
-    )
+    train, validation = _parts(config, tokenizer)
     special = dict(tokenizer.special)
-    eos = special.get("eos", special.get("sep"))
-    if share is None:
-        return train, store_of(config, config.data.validation, tokenizer, held), eos
-    if not share:
+    return train, validation, special.get("eos", special.get("sep"))
+
+
+def _parts(config: RunConfig, tokenizer: Tokenizer) -> tuple[TokenStore, TokenStore]:
+    """Training and validation tokens of a run; as another tokenizer makes them, the same texts."""
+
+    def opened(spec: str, held: HeldOut | None, split: str = "") -> TokenStore:
+        return store_of(config, spec, tokenizer, held, split)
+
+    train, validation = _carved(config, opened, held_out(config.objective.held_out))
+    if validation is None:
         raise ValueError("the run had no validation part")
-    return *split_store(train, share, config.train.seed), eos
+    return train, validation
+
+
+def _carved(
+    config: RunConfig, opened: Callable[..., TokenStore], held: HeldOut | None
+) -> tuple[TokenStore, TokenStore | None]:
+    """Training tokens, and those of the corpus or share of documents that is judged on."""
+    data = config.data
+    train = opened(data.data, held, data.train_split)
+    share = read_share(data.validation)
+    if share is None:
+        return train, opened(data.validation, held)
+    return split_store(train, share, config.train.seed) if share else (train, None)
+
+
+def _judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer) -> TokenStore:
+    """What a source's own run was judged on, which it has not learned."""
+    was = config_of(source) if source is not None else None
+    if was is None or was.objective.objective == "labels":
+        raise ValueError(
+            f"remember=source is what the source's own run was judged on, and "
+            f"{config.source or 'no source'} is no run on a corpus: name a corpus"
+        )
+    try:
+        return _parts(replace(was, stores=config.objective.stores), tokenizer)[1]
+    except ValueError as error:
+        raise ValueError(f"remember=source, {config.source}: {error}; name a corpus") from error
+
+
+def _replayed(asked: ObjectiveConfig, share: float) -> str:
+    """Says how much is replayed; a small corpus may not hold what was asked for."""
+    told = f"replayed: {asked.replay}, {share:.1%} of the tokens"
+    if share < 0.9 * asked.replay_share:
+        told += f": it has no more, {asked.replay_share:.0%} was asked for"
+    return told
 
 
 def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 from tlearn.bodies.facts import TextFacts
 from tlearn.hub import Source
 from tlearn.model import Model
-from tlearn.runs.config import DataConfig, RunConfig, from_json, replace
+from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.corpora import Progress, rows_of, store_of
+from tlearn.runs.made_by import config_of
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks.language import LanguageTask, goal_of
@@ -89,14 +90,11 @@ def score_corpus(
 
 def _config(source: Source, body: Any) -> RunConfig:
     """How the rows were made: as its run had them, or as is usual for its head."""
-    stored = source.provenance.get("config")
-    if isinstance(stored, dict):
-        config = from_json(stored)
-        if config.objective.objective != "labels":
-            # Its own tokenizer goes with the weights; the folder it came from may be gone.
-            own = dataclasses.replace(config.body, tokenizer="")
-            asked = dataclasses.replace(config.objective, vocabulary="strict", direction="forward")
-            return dataclasses.replace(config, body=own, objective=asked)
+    config = config_of(source)
+    if config is not None and config.objective.objective != "labels":
+        # Its own tokenizer goes with the weights; the folders it came from may be gone.
+        here = {"tokenizer": "", "stores": "", "vocabulary": "strict", "direction": "forward"}
+        return replace(config, **here)
     facts = source.facts
     longest = facts.max_length if isinstance(facts, TextFacts) else None
     length = min(128, longest or 128)

@@ -67,7 +67,7 @@ def _stages(
         body=RunConfig(data=base.data).body,
         source="stage:pretrain",
         head=HeadConfig(head_weights="source"),
-        objective=dataclasses.replace(base.objective, remember=general),
+        objective=dataclasses.replace(base.objective, remember="source"),
         rate=adapt_rate,
         length=lengths[1],
     )

@@ -103,9 +103,11 @@ def stage_notes(stages: Mapping[str, Path], say: Say) -> list[str]:
             note += f" {_trigrams(config, float(found['perplexity']))}"
         if "remember" in results:
             before, after = (results["remember"][when] for when in ("before", "after"))
+            corpus = config.objective.remember
+            text = "texts that its source was judged on" if corpus == "source" else corpus
             note += (
-                f" What it may forget, {config.objective.remember}: loss {before['loss']:.3f} "
-                f"before, {after['loss']:.3f} after."
+                f" What it may forget, {text}: loss {before['loss']:.3f} before, "
+                f"{after['loss']:.3f} after."
             )
         notes.append(note)
         say(note)

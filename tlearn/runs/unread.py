@@ -28,7 +28,6 @@ _OBJECTIVE: dict[str, tuple[str, ...]] = {
 """The objectives that read an option; what is not here all of them do."""
 _LABELS = {
     "data": (
-        "train_split",
         "classes",
         "per_class",
         "labelled",
@@ -58,6 +57,8 @@ def unread(config: Any) -> list[str]:
         for name, readers in _OBJECTIVE.items()
         if objective not in readers and _set(config.objective, name)
     ]
+    if objective == "labels" and _set(config.data, "errors"):
+        found.append("errors says how a corpus is read, and objective is labels")
     if objective != "labels":
         found += [
             f"{name} is for labels, and objective is {objective}"
