@@ -1,6 +1,7 @@
 """A source's rows are read by the tokenizer they were learned with, or are carried over by name."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_remapped_they_keep_their_rows(place, tmp_path):
 def test_the_source_s_own_tokenizer_may_be_named(place, tmp_path):
     copy = tokenizer(tmp_path / "copy", WORDS)
     for folder in (str(place[0]), copy):
-        made = build(small_texts.config(*place, tokenizer=folder), draw=False)
+        made: Any = build(small_texts.config(*place, tokenizer=folder), draw=False)
         assert made.task.tokenizer.vocabulary == {word: i for i, word in enumerate(WORDS)}
 
 

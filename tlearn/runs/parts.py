@@ -45,7 +45,7 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
         body = new_body(config, changes | unpooled(config) | {"vocab_size": task.facts.vocab_size})
     check_language_loss(config, body, source)
     check_consistency(config, task, body)
-    return joined(body, _make_head(config, task, source, body.feature_width))
+    return joined(body, _make_head(config, task, source, body))
 
 
 def unpooled(config: RunConfig) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: int) -> Any:
+def _make_head(config: RunConfig, task: Task, source: hub.Source | None, body: Any) -> Any:
     asked = config.head
     if task.head is not None:
         return heads.build(task.head)
@@ -81,7 +81,8 @@ def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: 
         if asked.head != "cosine":
             fields["kernel_init"] = asked.head_init
         if asked.head == "published":
-            return heads.build(published_head(source.provenance if source else {}, width) | fields)
+            came = source.provenance if source else {}
+            return heads.build(published_head(came, bodies.describe(body)) | fields)
         return heads.create(asked.head, **fields)
     if source is None or source.head is None:
         raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
