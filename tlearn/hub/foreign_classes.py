@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tlearn.heads.registry import CLASSIFIERS
 from tlearn.hub.descent import came_by
 from tlearn.hub.errors import HubError
 from tlearn.hub.export import torch_family
@@ -14,8 +15,6 @@ from tlearn.hub.tables.published_heads import published_head, published_pooling
 
 # What stands before the body's names in a checkpoint with a head, where it is not the model type.
 _PREFIXES = {"gpt2": "transformer.", "openai-gpt": "transformer.", "t5": ""}
-_ONE_LABEL = ("linear", "mlp", "cosine", "ulmfit")
-"""Heads that give an example one label."""
 
 
 def holds(source: Source, format: str) -> bool:
@@ -33,7 +32,7 @@ def options_of_a_run(source: Source) -> str:
         As on a command line; empty if none help.
     """
     head = source.head or {}
-    if head.get("family") not in _ONE_LABEL:
+    if head.get("family") not in CLASSIFIERS:
         return ""
     body, came = dict(source.body), source.provenance
     pooling = published_pooling(came, body)

@@ -10,6 +10,7 @@ from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.replaced import joined
 from tlearn.runs.config import RunConfig, StrategyConfig
+from tlearn.runs.kept_head import kept_head
 from tlearn.runs.settings import read_setting
 from tlearn.runs.taught import check_consistency, check_language_loss
 from tlearn.tasks import Task
@@ -84,21 +85,7 @@ def _make_head(config: RunConfig, task: Task, source: hub.Source | None, body: A
             came = source.provenance if source else {}
             return heads.build(published_head(came, bodies.describe(body)) | fields)
         return heads.create(asked.head, **fields)
-    if source is None or source.head is None:
-        raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
-    known = source.label_names or tuple(map(str, range(int(source.head.get("classes", 0)))))
-    wanted = task.label_names or None
-    if source.label_names not in (None, wanted) or len(known) != task.outputs:
-        raise ValueError(
-            f"head_weights=source needs the source's {len(known)} labels in their order: "
-            f"{_some(known)}; the data has {task.outputs}: {_some(task.label_names)}. "
-            "Name them by classes, or use head_weights=fresh"
-        )
-    return heads.build(dict(source.head) | {"dropout": asked.head_dropout})
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return kept_head(config, task, source)
 
 
 def make_strategy(config: StrategyConfig) -> Strategy:
