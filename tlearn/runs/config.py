@@ -105,8 +105,8 @@ class HeadConfig:
     """The head."""
 
     head: Literal["linear", "mlp", "cosine", "ulmfit", "published"] = "linear"
-    """Kind of head; published is what the source's own library has, so that export can write it.
-    An objective on a corpus brings its own."""
+    """Kind of head; published is what the source's own library has, with the pooling that it reads,
+    so that export can write it. An objective on a corpus brings its own."""
     head_weights: Literal["fresh", "source"] = "fresh"
     """Draw the head anew, or keep the source's as it is (the label names must agree)."""
     head_init: Literal["zeros", "scaled"] = "zeros"
