@@ -59,6 +59,13 @@ def bert_folder(folder: Path) -> Path:
     return export_folder(source, folder)
 
 
+def averaged(folder: Path) -> Path:
+    """Makes a checkpoint a sentence encoder's, as those of MiniLM are: it says to take the mean."""
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return folder
+
+
 def review(rng: np.random.Generator, label: int) -> str:
     """A few plain words with one or two that tell the label."""
     words = [str(w) for w in rng.choice(PLAIN, int(rng.integers(2, 9)))]

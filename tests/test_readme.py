@@ -68,7 +68,7 @@ def place(tmp_path, monkeypatch, digits_run) -> Path:
     Image.open(made / "test" / "red" / "0.png").save(tmp_path / "photo.jpg")
     shutil.copytree(digits_run, tmp_path / "runs" / "quickstart" / "source")
     shutil.copytree(digits_run, tmp_path / "runs" / "other")
-    small_texts.bert_folder(tmp_path / "minilm")
+    small_texts.averaged(small_texts.bert_folder(tmp_path / "minilm"))
     small_texts.reviews(tmp_path / "reviews")
     article = "the cat sat on the mat and it was a good film . we all went home .\n"
     for part in ("train", "valid", "test"):

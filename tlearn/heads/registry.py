@@ -23,6 +23,9 @@ HEADS = Registry(
     },
 )
 
+CLASSIFIERS = ("linear", "mlp", "cosine", "distilled", "ulmfit")
+"""Heads that give a whole example one label, or one number."""
+
 
 def describe(head: Any) -> dict[str, Any]:
     """Writes a head as ``{"family": ..., fields}``, ready for JSON; `build` is its inverse."""

@@ -1,6 +1,7 @@
 """From a checkpoint folder to a source: config described, names mapped, nothing read yet."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tlearn.hub.checkpoint_folder import CheckpointFolder, read_folder
 from tlearn.hub.errors import HubError, listed, quoted
 from tlearn.hub.image_facts import PREPROCESSOR, facts_from_preprocessor
 from tlearn.hub.mapping import Table, matched
+from tlearn.hub.pooled import pooled
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.sentence_files import POOLING, pooling_said
 from tlearn.hub.source import Source, untagged
@@ -29,7 +31,8 @@ def folder_source(
         spec: What was asked for, for provenance.
         folder: Where it lies.
         read: False leaves the weight files untouched: no digests in the provenance.
-        pooling: How the body shall make one vector of a row; None for what the folder says.
+        pooling: How the body shall make one vector of a row; None for what the folder says. A
+            pooler that is not there is not made up: `reconcile` asks for it by name.
 
     Raises:
         HubError: If the folder is unsound, or is not exactly one known model; text models also if
@@ -71,7 +74,8 @@ def source_of(
         chosen = pooling
         if pooling is None and described.head is None and "pooling" in described.body:
             chosen = pooling_said(found.files)
-        if chosen is not None:
+        missing = chosen == "pooler" and not _has_pooler(family, described, arrays)
+        if chosen is not None and not missing:
             described = _pooled(described, chosen)
         checked = full_configs(described.body, described.head, len(arrays))
         described = dataclasses.replace(described, body=checked.body, head=checked.head)
@@ -89,7 +93,7 @@ def source_of(
     except HubError as error:
         raise HubError(f"{found.path} cannot be loaded: {error}") from error
     hashes = [file_sha256(file) if read else None for file in found.weights]
-    return Source(
+    source = Source(
         params=params,
         collections=collections,
         body=checked.body,
@@ -120,6 +124,7 @@ def source_of(
             "assumed": assumed,
         },
     )
+    return pooled(source, "pooler") if missing else source
 
 
 def _mapped(
@@ -188,6 +193,13 @@ def _pooled(described: Described, pooling: str) -> Described:
     if "pooling" not in described.body:
         raise HubError(f"pooling={pooling!r}: the body {described.body['family']!r} has no choice")
     return dataclasses.replace(described, body={**described.body, "pooling": pooling})
+
+
+def _has_pooler(family: FolderFamily, described: Described, arrays: Mapping[str, Any]) -> bool:
+    """Whether the arrays hold what a body reads that pools by its pooler."""
+    table = family.table(_pooled(described, "pooler"))
+    names = [row.source for row in table.rows if row.target.startswith("params/body/pooler/")]
+    return bool(names) and all(name in arrays for name in names)
 
 
 def _licence(found: CheckpointFolder) -> Any:

@@ -10,9 +10,8 @@ import numpy as np
 
 from tlearn.bodies.facts import ImageFacts
 from tlearn.hub.carried_files import write_files
-from tlearn.hub.descent import came_by
 from tlearn.hub.errors import HubError, listed
-from tlearn.hub.export import torch_family
+from tlearn.hub.foreign_classes import candidates, described_as, options_of_a_run, ways_out
 from tlearn.hub.image_facts import (
     PREPROCESSOR,
     facts_from_preprocessor,
@@ -26,12 +25,10 @@ from tlearn.hub.new_folder import new_folder, refuse_taken
 from tlearn.hub.safetensors_file import write_safetensors
 from tlearn.hub.sentence_files import true_files
 from tlearn.hub.source import Source, tagged
-from tlearn.hub.tables.folder_family import Described, FolderFamily
+from tlearn.hub.tables.folder_family import FolderFamily
 from tlearn.hub.tables.folders import all_families
 
 _LIBRARIES = {"hf": "transformers", "timm": "timm"}
-# What stands before the body's names in a checkpoint with a head, where it is not the model type.
-_PREFIXES = {"gpt2": "transformer.", "openai-gpt": "transformer.", "t5": ""}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,9 +104,9 @@ def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
         HubError: Naming, for every family of such bodies, why it cannot hold this one.
     """
     reasons: list[str] = []
-    for family, came in _candidates(source, format):
+    for family, came in candidates(source, format):
         try:
-            described, config = _described(family, source, came)
+            described, config = described_as(family, source, came)
             flat = tagged(source.params, source.collections)
             table = family.table(described)
             arrays = {**_counters(table), **invert(table, flat)}
@@ -124,70 +121,12 @@ def as_foreign(source: Source, format: Literal["hf", "timm"]) -> Foreign:
         reasons = [
             f"its body is of the family {source.body['family']!r}; there are classes for {bodies}"
         ]
+    remade = options_of_a_run(source) if format == "hf" else ""
+    this = f"a run made with {remade} goes out as 'hf'; export this one" if remade else "export it"
     raise HubError(
         f"no class of {_LIBRARIES[format]} computes what this model does:\n{listed(reasons)}\n"
-        f"export it as {' or '.join(map(repr, _ways_out(source, format)))} instead"
+        f"{this} as {' or '.join(map(repr, ways_out(source, format)))} instead"
     )
-
-
-def _ways_out(source: Source, format: str) -> list[str]:
-    """Which other forms can hold a model; StableHLO can hold every one."""
-    ways = []
-    for other in ("hf", "timm"):
-        if other != format and any(_holds(*pair, source) for pair in _candidates(source, other)):
-            ways.append(other)
-    if torch_family(source) is not None:
-        ways.append("torch")
-    return [*ways, "stablehlo"]
-
-
-def _holds(family: FolderFamily, came: Mapping[str, Any], source: Source) -> bool:
-    try:
-        _described(family, source, came)
-    except HubError:
-        return False
-    return True
-
-
-def _candidates(source: Source, format: str) -> list[tuple[FolderFamily, Mapping[str, Any]]]:
-    """Lists the families of a body, with what is known of the checkpoint it came by."""
-    came = came_by(source.provenance)
-    found = [f for f in all_families() if f.origin == format and f.body == source.body["family"]]
-    # The table that the weights came by first: BERT's arrays may be ELECTRA's as well.
-    found.sort(key=lambda family: family.name != came.get("table"))
-    return [(f, came if came.get("table") == f.name else {}) for f in found]
-
-
-def _described(
-    family: FolderFamily, source: Source, came: Mapping[str, Any]
-) -> tuple[Described, dict[str, Any]]:
-    """Describes a model as a family would have read it, and writes its config.
-
-    Raises:
-        HubError: If the family has no such model.
-    """
-    extra = came.get("extra")
-    extra = dict(extra) if isinstance(extra, Mapping) else {}
-    # How normalisations were spelled in 2018 is nothing to hand on.
-    extra.pop("old_names", None)
-    if came is not source.provenance:
-        # Trained since: what the head was for then says nothing about the head of now.
-        extra.pop("problem_type", None)
-    architecture = came.get("architecture")
-    described = Described(
-        body=dict(source.body),
-        head=None if source.head is None else dict(source.head),
-        label_names=source.label_names,
-        facts=source.facts,
-        architecture=architecture if isinstance(architecture, str) else "",
-        extra=extra,
-    )
-    config = family.write(described)
-    if family.origin == "hf" and source.head is not None:
-        model_type = str(config["model_type"])
-        prefix = _PREFIXES.get(model_type, f"{model_type}.")
-        described = dataclasses.replace(described, prefix=prefix)
-    return described, config
 
 
 def _counters(table: Table) -> dict[str, np.ndarray]:

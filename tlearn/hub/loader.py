@@ -61,7 +61,8 @@ def load(
         facts: How pictures or texts were prepared; replace those that are known.
         licence: The weights' licence, if the file does not say.
         pooling: How the body makes one vector of a text, where that is another than the folder's
-            class would: ``mean`` for a sentence encoder. A pooler that is not read is left behind.
+            class would: ``mean`` for a sentence encoder. A pooler that is not read is left behind;
+            one that is missing is not made up: `reconcile` asks for it by name.
         read: False leaves the numbers in their files, so that no digest is known: for a look at
             names and shapes.
 

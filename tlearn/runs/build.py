@@ -16,6 +16,7 @@ from tlearn.model import Model
 from tlearn.runs.anchor import source_weights
 from tlearn.runs.config import RunConfig
 from tlearn.runs.examples import Progress, make_task
+from tlearn.runs.going_out import no_way_back
 from tlearn.runs.initial import initial, input_shapes, load_source
 from tlearn.runs.once import (
     FeatureBatches,
@@ -140,6 +141,8 @@ def build(
     task = planned_task(config, source) if counted else make_task(config, source, progress)
     say(str(task))
     model = make_model(config, task, source)
+    if source is not None and (line := no_way_back(model, task, source)):
+        say(line)
     seed = jax.random.key(config.train.seed)
     begun = initial(config, source, model, task, say, draw=draw)
     params, collections, fresh, report = begun

@@ -111,14 +111,15 @@ class HeadConfig:
     """The head."""
 
     head: Literal["linear", "mlp", "cosine", "ulmfit", "published"] = "linear"
-    """Kind of head; published is what the source's own library has, so that export can write it.
-    An objective on a corpus brings its own."""
+    """Kind of head; published is what the source's own library has, with the pooling that it reads,
+    so that export can write it. An objective on a corpus brings its own."""
     head_weights: Literal["fresh", "source"] = "fresh"
-    """Draw the head anew, or keep the source's (the label names must agree)."""
+    """Draw the head anew, or keep the source's as it is (the label names must agree)."""
     head_init: Literal["zeros", "scaled"] = "zeros"
     """How its last layer starts."""
     head_dropout: float = 0.0
-    """Share of the features dropped before the head in training."""
+    """Share of the features dropped before the head in training; a source's head that is kept
+    keeps its own at 0."""
     smoothing: float = 0.0
     """Label smoothing."""
 

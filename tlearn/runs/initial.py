@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from tlearn import bodies, hub
 from tlearn.data.remap import vocabulary_in
+from tlearn.hub.tables.published_heads import published_pooling
 from tlearn.model import Model, initialise, shapes
 from tlearn.params import FlatParams
 from tlearn.runs.config import RunConfig
@@ -30,6 +31,8 @@ VOCABULARY = re.compile(
     r"body/embeddings/tokens/embedding|head/(masked_lm/)?bias|head/dense/kernel"
 )
 """What has a row, or a column, a token."""
+POOLER = "body/pooler/.*"
+"""What BERT's class for sequences reads, and other classes leave away."""
 # Bytes of weights that take seconds to load.
 _LONG = 2**28
 
@@ -74,7 +77,7 @@ def initial(
     """
     inputs = input_shapes(model, task)
     strategy = make_strategy(config.strategy)
-    patterns = _fresh_patterns(config, strategy, model.body.layer_names)
+    patterns = _fresh_patterns(config, strategy, model.body.layer_names, source)
     params, collections = map(_zeros, shapes(model, *inputs))
     if draw:
         key = stream(jax.random.key(config.train.seed), "init")
@@ -95,15 +98,16 @@ def initial(
 def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
     """The weights a run starts from; None if it starts from nothing.
 
-    Of a body with a decoder, a task with labels takes the encoder alone. Settings change what the
-    source says of its body, such as its dropout.
+    Of a body with a decoder, a task with labels takes the encoder alone. A published head settles
+    how the body pools, unless the config does. Settings change what the source says of its body,
+    such as its dropout.
 
     Raises:
         ValueError: If a setting is none of the body's fields, with the nearest of them.
     """
     if not config.source:
         return None
-    source = hub.load(config.source, read=read, pooling=config.body.pooling or None)
+    source = hub.load(config.source, read=read, pooling=_pooling(config))
     if config.body.settings:
         changed = dict(read_setting(text) for text in config.body.settings)
         source = dataclasses.replace(source, body={**source.body, **changed})
@@ -111,6 +115,16 @@ def load_source(config: RunConfig, *, read: bool = True) -> hub.Source | None:
     if decodes and config.objective.objective == "labels":
         return hub.encoder_alone(source)
     return source
+
+
+def _pooling(config: RunConfig) -> str | None:
+    """How a source shall make one vector of a text; None for its own way."""
+    labels = config.objective.objective == "labels"
+    if config.body.pooling or not (labels and config.head.head == "published"):
+        return config.body.pooling or None
+    source = hub.load(config.source, read=False)
+    reads = published_pooling(source.provenance, source.body)
+    return None if reads == source.body.get("pooling") else reads
 
 
 def input_shapes(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
@@ -123,15 +137,20 @@ def _zeros(flat: FlatParams) -> FlatParams:
 
 
 def _fresh_patterns(
-    config: RunConfig, strategy: Strategy, layers: tuple[str, ...]
+    config: RunConfig, strategy: Strategy, layers: tuple[str, ...], source: hub.Source | None
 ) -> tuple[str, ...]:
     """Patterns of all that is drawn rather than loaded."""
-    if not config.source:
+    if source is None:
         if strategy.fresh:
             raise ValueError(f"fresh={config.strategy.fresh!r}, but without a source all is fresh")
         return (".*",)
     head = ("head/.*",) if config.head.head_weights == "fresh" else ()
-    return (*fresh_patterns(strategy, layers), *head)
+    asked = fresh_patterns(strategy, layers)
+    if config.head.head == "published" and "pooler" in layers and POOLER not in asked:
+        # The class that the head is of has a pooler; of a source that lacks it, it is drawn.
+        if not any(re.fullmatch(POOLER, path) for path in source.params):
+            asked = (*asked, POOLER)
+    return (*asked, *head)
 
 
 # Runs of many seeds, one after another in a process, draw with one program.

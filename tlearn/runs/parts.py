@@ -10,6 +10,7 @@ from tlearn.hub.tables.published_heads import published_head
 from tlearn.model import Model
 from tlearn.replaced import joined
 from tlearn.runs.config import RunConfig, StrategyConfig
+from tlearn.runs.kept_head import kept_head
 from tlearn.runs.settings import read_setting
 from tlearn.runs.taught import check_consistency, check_language_loss
 from tlearn.tasks import Task
@@ -45,7 +46,7 @@ def make_model(config: RunConfig, task: Task, source: hub.Source | None) -> Mode
         body = new_body(config, changes | unpooled(config) | {"vocab_size": task.facts.vocab_size})
     check_language_loss(config, body, source)
     check_consistency(config, task, body)
-    return joined(body, _make_head(config, task, source, body.feature_width))
+    return joined(body, _make_head(config, task, source, body))
 
 
 def unpooled(config: RunConfig) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def new_body(config: RunConfig, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: int) -> Any:
+def _make_head(config: RunConfig, task: Task, source: hub.Source | None, body: Any) -> Any:
     asked = config.head
     if task.head is not None:
         return heads.build(task.head)
@@ -81,23 +82,10 @@ def _make_head(config: RunConfig, task: Task, source: hub.Source | None, width: 
         if asked.head != "cosine":
             fields["kernel_init"] = asked.head_init
         if asked.head == "published":
-            return heads.build(published_head(source.provenance if source else {}, width) | fields)
+            came = source.provenance if source else {}
+            return heads.build(published_head(came, bodies.describe(body)) | fields)
         return heads.create(asked.head, **fields)
-    if source is None or source.head is None:
-        raise ValueError(f"head_weights=source, but {config.source!r} carries no head")
-    known = source.label_names or tuple(map(str, range(int(source.head.get("classes", 0)))))
-    wanted = task.label_names or None
-    if source.label_names not in (None, wanted) or len(known) != task.outputs:
-        raise ValueError(
-            f"head_weights=source needs the source's {len(known)} labels in their order: "
-            f"{_some(known)}; the data has {task.outputs}: {_some(task.label_names)}. "
-            "Name them by classes, or use head_weights=fresh"
-        )
-    return heads.build(dict(source.head) | {"dropout": asked.head_dropout})
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return kept_head(config, task, source)
 
 
 def make_strategy(config: StrategyConfig) -> Strategy:

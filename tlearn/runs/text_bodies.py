@@ -37,8 +37,8 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
     """How a run's texts become numbers: as its source had them, or as its new body wants them.
 
     Raises:
-        ValueError: If the texts are to be read in another direction than the source read them, or
-            a vocabulary is to be remapped that is the source's already.
+        ValueError: If the texts are to be read in another direction or by another tokenizer than
+            the source read them, or a vocabulary is to be remapped that is the source's already.
     """
     backward = config.objective.direction == "backward"
     if source is None:
@@ -52,6 +52,7 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
             "direction out, or pre-train a backward body"
         )
     if not remaps(config):
+        _check_same(config, source, tokenizer)
         return facts
     if not source.files or carried_tokenizer(source).digest == tokenizer.digest:
         raise ValueError(
@@ -63,6 +64,30 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
         vocab_size=tokenizer.size,
         pad=tokenizer.token("pad"),
         special=tuple((name, n) for name, n in tokenizer.special if name != "pad"),
+    )
+
+
+def _check_same(config: RunConfig, source: hub.Source, tokenizer: Tokenizer) -> None:
+    """Refuses another tokenizer than the source's: every token would read another one's row."""
+    if not config.body.tokenizer or not any(name in source.files for name in FILES):
+        return
+    carried = carried_tokenizer(source)
+    if carried.digest == tokenizer.digest:
+        return
+    theirs, ours = carried.vocabulary, tokenizer.vocabulary
+    moved = sorted((n, token) for token, n in ours.items() if theirs.get(token) != n)
+    shown = ", ".join(
+        f"{token!r} is {n}, the source's {theirs.get(token, 'none')}" for n, token in moved[:3]
+    )
+    lost = len(theirs.keys() - ours.keys())
+    if moved:
+        differ = f"{len(moved)} of its tokens have other places: {shown}"
+    else:
+        differ = f"it lacks {lost} of its tokens" if lost else "it cuts texts another way"
+    raise ValueError(
+        f"tokenizer {config.body.tokenizer!r} is not the one that {config.source} was trained "
+        f"with ({differ}); leave --tokenizer out to read texts as the source did, or say "
+        "--vocabulary remap to carry the rows of its embedding over"
     )
 
 

@@ -285,7 +285,10 @@ def _unfit(body: Mapping[str, Any], head: Mapping[str, Any] | None) -> list[str]
         return []
     family, problems = head["family"], []
     if family not in ("mlp", "tagging", "span", "causal_lm"):
-        return [f"the head {family!r} has no class there"]
+        alone = "; its class for labels reads the decoder, and this is an encoder alone"
+        return [
+            f"the head {family!r} has no class there" + ("" if body["decoder_depth"] else alone)
+        ]
     if body["shifted"] != (family in ("mlp", "span")):
         problems.append(f"a head {family!r} there goes with shifted={not body['shifted']}")
     if (family == "tagging") == bool(body["decoder_depth"]):
