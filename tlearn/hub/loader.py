@@ -8,7 +8,7 @@ from typing import Any
 
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.hub.casts import to_float32
-from tlearn.hub.checkpoint_folder import is_checkpoint_folder
+from tlearn.hub.checkpoint_folder import CONFIG, is_checkpoint_folder
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.folder_source import folder_source
 from tlearn.hub.hub_cache import hub_folder, kaggle_folder
@@ -112,7 +112,8 @@ def _foreign(spec: str, path: Path, raw: RawFile, family: str | None, read: bool
     arrays = {name.removeprefix(prefix): array for name, array in raw.arrays.items()}
     _refuse_own_names(path, arrays)
     try:
-        chosen, known = recognise({n: tuple(a.shape) for n, a in arrays.items()}, family)
+        shapes = {n: tuple(a.shape) for n, a in arrays.items()}
+        chosen, known = recognise(shapes, family, advice=_folder_advice(path.parent))
         head = _linear(known.classes) if known.head is None else dict(known.head)
         checked = full_configs(known.body, head, len(arrays))
         mapped = lazily(known.table or chosen.table(checked.body, known.classes), arrays)
@@ -158,6 +159,19 @@ def _refuse_own_names(path: Path, arrays: Mapping[str, Any]) -> None:
             f"{path} holds a tlearn model's arrays, but its description lies beside it: "
             f"load it with 'run:{path.parent}'"
         )
+
+
+def _folder_advice(folder: Path) -> str:
+    """Says how the one file of a checkpoint folder is read: by its folder."""
+    if is_checkpoint_folder(folder):
+        return f"{CONFIG} lies beside it: load the folder: 'hf:{folder}'"
+    lacks = "is missing beside it"
+    if (folder / CONFIG).is_file():
+        lacks = f"in {folder} names neither model_type nor architecture"
+    return (
+        f"a model of transformers or timm is read with its {CONFIG}, which {lacks}: "
+        f"put the model's own there and load the folder: 'hf:{folder}'"
+    )
 
 
 def _exported(aside: Mapping[str, Any]) -> dict[str, Any]:
