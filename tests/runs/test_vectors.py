@@ -45,6 +45,17 @@ def test_the_verb_writes_vectors_that_are_a_source(text, tmp_path, capsys):
     assert "rate is in [0, 1), got 3.0" in told
 
 
+def test_explain_reads_no_numbers(tmp_path, capsys):
+    file = tmp_path / "vectors.txt"
+    file.write_text("the 1 2 3\ncat 1 2 3\ndog 1 2 x\n")
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.tsv").write_text("text\tlabel\nthe cat\ta\nthe dog\tb\n")
+    asked = ["--source", f"glove:{file}", "--data", str(tmp_path), "--validation", "0%"]
+    assert main(["explain", *asked]) == 0
+    told = capsys.readouterr().out
+    assert "loaded       1       15  not read  body/embeddings" in told
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_words_and_numbers_come_back_to_the_bit(tmp_path, binary):
     rng = np.random.default_rng(1)

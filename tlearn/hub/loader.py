@@ -93,7 +93,7 @@ def load(
         source = read_run(place, read=read)
         source = source if pooling is None else pooled(source, pooling)
     elif kind in _VECTORS:
-        source = vectors_source(spec, place)
+        source = vectors_source(spec, place, read=read)
     elif kind in _FOLDERS:
         folder = hub_folder(place, "timm" if kind == "timm" else "")
         source = folder_source(spec, folder, read=read, pooling=pooling)
