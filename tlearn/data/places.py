@@ -1,5 +1,6 @@
-"""Whether a name is that of a file or folder."""
+"""Whether a name is that of a file or folder, and which one is nearest if not."""
 
+import difflib
 from pathlib import Path
 
 
@@ -13,3 +14,17 @@ def is_place(name: str) -> bool:
         return bool(name) and Path(name).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+def nearest_place(name: str) -> str | None:
+    """The file or folder whose name is nearest to a missing one, where that would lie.
+
+    None if no name there is near, or if nothing can be looked up.
+    """
+    try:
+        path = Path(name).expanduser()
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except (OSError, ValueError, RuntimeError):
+        return None
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return str(path.parent / near[0]) if near else None
