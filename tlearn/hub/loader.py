@@ -52,9 +52,9 @@ def load(
     Args:
         spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``; ``run:FOLDER``; ``hf:FOLDER`` (or
             just a folder with a ``config.json``) or ``hf:org/name[@revision]``; ``timm:FOLDER`` or
-            ``timm:name.tag``; ``tf:`` and a SavedModel folder or a checkpoint; ``tfhub:`` (or
-            ``kaggle:``) and such a folder or a handle ``owner/model/framework/variation``;
-            ``glove:FILE`` and ``word2vec:FILE`` for words.
+            ``timm:name.tag``; ``tf:`` and a SavedModel folder or a checkpoint, of a model that
+            `tlearn.hub.tf_source` knows; ``tfhub:`` (or ``kaggle:``) and such a folder or a handle
+            ``owner/model/framework/variation``; ``glove:FILE`` and ``word2vec:FILE`` for words.
         key: Which of several state dicts of a torch file.
         family: Which mapping table, where names leave a doubt or the head is absent.
         label_names: Names of the head's outputs, in their order; replace those that are known.
