@@ -14,6 +14,7 @@ from small_runs import colour_folder, transfer
 from tlearn.cli.main import main
 
 FINETUNE = "finetune --source run:{source} --data digits --classes 5 6 --out {new} --quiet "
+SOURCES = "run: hf: timm: tf: tfhub: kaggle: torch: safetensors: npz: glove: word2vec:".split()
 
 
 class Hostile:
@@ -112,7 +113,7 @@ MISTAKES = {
         ["rate is -1.0; it must be above 0", "batch_size is 0; it must be at least 1"],
     ),
     "an unknown verb": ("finetun --data digits", 2, ["no verb 'finetun'", "'finetune'"]),
-    "no source": ("finetune --data digits --out {new}", 2, ["needs --source", "run:FOLDER"]),
+    "no source": ("finetune --data digits --out {new}", 2, ["needs --source", *SOURCES]),
     "no data": ("finetune --source run:{source} --out {new}", 2, ["needs --data", "digits"]),
     "no folder for the run": ("pretrain --data digits", 2, ["name the folder", "--out"]),
     "an unknown body": (

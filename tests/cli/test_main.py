@@ -12,6 +12,8 @@ from tlearn.cli.main import VERBS, main
 
 QUICK = ["--help"], ["finetun"], *([verb, "--help"] for verb in VERBS)
 WRONG = ["finetune", "--freez", "body"], ["predict"], ["evaluate", "run"]
+# Every kind that `hub.load` knows.
+KINDS = "run hf timm tf tfhub kaggle torch safetensors npz glove word2vec".split()
 HEAVY = ("jax", "flax", "optax", "orbax", "PIL", "sklearn", "matplotlib", "tensorboardX")
 
 
@@ -60,6 +62,12 @@ def test_usage_lists_every_verb_in_a_screen(capsys):
     assert len(shown.splitlines()) < 3 * 24
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"tlearn {__version__}\n"
+
+
+def test_help_names_every_kind_of_source(capsys):
+    assert main(["finetune", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [kind for kind in KINDS if f" {kind}:" not in shown] == []
 
 
 def test_quiet_is_a_plain_flag_and_flags_have_an_opposite(capsys):

@@ -140,8 +140,16 @@ def test_splits_of_a_folder(folder):
 def test_names_that_open_nothing(tmp_path):
     with pytest.raises(DataError, match=r"did you mean 'jsonl'"):
         open_texts("jsnl:here")
-    with pytest.raises(DataError, match="is no dataset and no path"):
+    with pytest.raises(DataError, match=r"is no dataset and no path\. Expected one of"):
         open_texts(tmp_path / "none")
+    (tmp_path / "train.tsv").write_text("text\tlabel\n")
+    with pytest.raises(DataError) as error:
+        open_texts(tmp_path / "trian.tsv")
+    wanted = f"no path: did you mean '{tmp_path / 'train.tsv'}'? Expected one of"
+    assert wanted in str(error.value)
+    (tmp_path / "train.tsv").unlink()
+    with pytest.raises(DataError, match=r"no path: did you mean 'tfds:\.\.\.'\? Expected one of"):
+        open_texts("tdfs")
     with pytest.raises(DataError, match="holds no files called train"):
         open_texts(f"text:{tmp_path}")
     with pytest.raises(DataError, match="names no place"):

@@ -190,6 +190,30 @@ def test_checkpoints_that_are_not_quite_a_family(tmp_path):
     message = broken(tmp_path, lambda a: (a.clear(), a.update({"bert.x": np.zeros(2, "f4")})))
     assert "its 1 names belong to no known family" in message
     assert "'bert.x'" in message
+    assert "its config.json, which is missing beside it: put the model's own there" in message
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz", "torch"])
+def test_the_one_file_of_a_checkpoint_folder_sends_to_its_folder(kind, tmp_path):
+    arrays = {"bert.x": np.zeros(2, np.float32)}
+    file = tmp_path / "model.safetensors"
+    if kind == "npz":
+        file = tmp_path / "model.npz"
+        np.savez(file, **arrays)
+    elif kind == "torch":
+        file = tmp_path / "pytorch_model.bin"
+        hf.write_state_dict(file, arrays)
+    else:
+        hub.write_safetensors(file, arrays)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(HubError) as error:
+        hub.load(f"{kind}:{file}")
+    assert str(error.value).endswith(
+        f"config.json lies beside it: load the folder: 'hf:{tmp_path}'"
+    )
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(HubError, match="names neither model_type nor architecture"):
+        hub.load(f"{kind}:{file}")
 
 
 def test_a_headless_checkpoint_needs_its_family_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import struct
 
+import jax
 import numpy as np
 import pytest
 
@@ -88,6 +89,38 @@ def test_unsound_files_are_refused_with_the_reason(tmp_path, name):
     kind, content, message = HOSTILE[name]
     with pytest.raises(hub.HubError, match=message):
         hub.load(f"{kind}:{write(tmp_path, content)}")
+
+
+@pytest.mark.parametrize("name", ["no number", "not a number", "binary of NaN"])
+def test_for_a_look_no_number_is_read(tmp_path, name):
+    kind, content, message = HOSTILE[name]
+    source = hub.load(f"{kind}:{write(tmp_path, content)}", read=False)
+    assert source.params[EMBEDDING].shape == (source.body["vocab_size"], 3)
+    with pytest.raises(hub.HubError, match=message):
+        np.asarray(source.params[EMBEDDING])
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("glove", text()), ("word2vec", text(header=True)), ("word2vec", binary())],
+)
+def test_a_look_tells_what_loading_does(tmp_path, kind, content):
+    spec = f"{kind}:{write(tmp_path, content)}"
+    whole, look = hub.load(spec), hub.load(spec, read=False)
+    assert (look.body, look.facts, look.files) == (whole.body, whole.facts, whole.files)
+    assert dict(look.provenance) == {**whole.provenance, "sha256": None}
+    leaf, wanted = look.params[EMBEDDING], whole.params[EMBEDDING]
+    assert (leaf.shape, leaf.dtype, leaf.nbytes) == (wanted.shape, wanted.dtype, wanted.nbytes)
+    assert np.asarray(leaf).tobytes() == wanted.tobytes()
+    assert jax.tree.leaves(leaf)[0].tobytes() == wanted.tobytes()
+    assert leaf.astype(np.float16).read().dtype == np.float16
+
+
+@pytest.mark.parametrize("name", ["a short line", "a word twice", "binary cut", "no UTF-8"])
+def test_a_look_refuses_what_it_sees(tmp_path, name):
+    kind, content, message = HOSTILE[name]
+    with pytest.raises(hub.HubError, match=message):
+        hub.load(f"{kind}:{write(tmp_path, content)}", read=False)
 
 
 def test_all_bad_lines_are_named_at_once(tmp_path):

@@ -107,7 +107,7 @@ def timm_case(architecture, seed=0, **arguments):
 
 
 def torch_forward(case, picture):
-    """Logits (or pooled features) and, from transformers, all hidden states."""
+    """Logits (or pooled features), all hidden states, and the sequence after the last norm."""
 
     # In float64: what differs is our rounding alone.
     case.model.double()
@@ -118,7 +118,22 @@ def torch_forward(case, picture):
         if main is None:
             main = out.last_hidden_state[:, 0]
         return main.flatten(1), list(out.hidden_states), out.get("last_hidden_state")
-    return case.model(x).flatten(1), [], None
+    return timm_forward(case.model, x)
+
+
+def timm_forward(model, x):
+    """The same of timm, which keeps no hidden states: they are seen where they pass."""
+    is_vit = hasattr(model, "blocks")
+    steps = [*model.blocks] if is_vit else [model.layer1, model.layer2, model.layer3, model.layer4]
+    hidden, last = [], []
+    handles = [steps[0].register_forward_pre_hook(lambda _, given: hidden.append(given[0]))]
+    handles += [s.register_forward_hook(lambda _, __, out: hidden.append(out)) for s in steps]
+    if is_vit:
+        handles.append(model.norm.register_forward_hook(lambda _, __, out: last.append(out)))
+    main = model(x).flatten(1)
+    for handle in handles:
+        handle.remove()
+    return main, hidden, last[0] if last else None
 
 
 def probe(shape):

@@ -173,8 +173,7 @@ def test_a_run_is_scored_in_its_own_rows_as_it_judged_itself(place, tmp_path):
     corpus = f"blank:{place}/corpus.txt"
     folder = start(config(place, validation=corpus), tmp_path / "run", say=said, quiet=True).folder
     judged = json.loads((folder / "report" / "results.json").read_text())["validation"]
-    found = score(str(folder), Selection(corpus), batch_size=4)
-    # Rows of 8 tokens that go on from batch to batch: in other rows less is seen before a token.
+    found = score(str(folder), Selection(corpus))
     assert found.metrics["loss"] == judged["loss"]
 
 

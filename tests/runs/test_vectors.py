@@ -57,6 +57,17 @@ def test_reading_the_corpus_tells_how_far_it_is(text, tmp_path):
     assert told == [(n, all) for all in (251, 0) for n in range(1, 252)]
 
 
+def test_explain_reads_no_numbers(tmp_path, capsys):
+    file = tmp_path / "vectors.txt"
+    file.write_text("the 1 2 3\ncat 1 2 3\ndog 1 2 x\n")
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.tsv").write_text("text\tlabel\nthe cat\ta\nthe dog\tb\n")
+    asked = ["--source", f"glove:{file}", "--data", str(tmp_path), "--validation", "0%"]
+    assert main(["explain", *asked]) == 0
+    told = capsys.readouterr().out
+    assert "loaded       1       15  not read  body/embeddings" in told
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_words_and_numbers_come_back_to_the_bit(tmp_path, binary):
     rng = np.random.default_rng(1)

@@ -57,7 +57,10 @@ def finetune(args: Sequence[str]) -> int:
         args, "finetune", "Transfer a source to a task: new head, and a strategy for the rest."
     )
     if not options.resume and not options.run.source:
-        raise Refused("finetune needs --source (run:FOLDER, torch:FILE, safetensors:FILE, ...)")
+        raise Refused(
+            "finetune needs --source: run:FOLDER, hf:FOLDER or hf:ORG/NAME, timm:, tf:, tfhub:, "
+            "kaggle:, torch:FILE, safetensors:FILE, npz:FILE, glove:FILE or word2vec:FILE"
+        )
     return _train(options)
 
 

@@ -13,7 +13,7 @@ from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.folder import folder_splits
 from tlearn.data.idx import idx_splits
 from tlearn.data.paths_table import csv_splits
-from tlearn.data.places import is_place
+from tlearn.data.places import is_place, nearest_place
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
@@ -121,8 +121,9 @@ def _sniff(text: str) -> str:
     """Tells what kind of dataset lies at a path, when exactly one kind fits."""
     path = Path(text).expanduser()
     if not path.exists():
-        near = difflib.get_close_matches(text, ["digits", *_OPENERS], n=1)
-        guess = f"; did you mean {near[0]!r}?" if near else ""
+        names = difflib.get_close_matches(text, ["digits", *_OPENERS], n=1)
+        near = names[0] if names else nearest_place(text)
+        guess = f": did you mean {near!r}?" if near else "."
         raise DataError(f"{text!r} is no dataset and no path{guess} Expected one of\n{_FORMS}")
     if path.is_file():
         if path.suffix in (".csv", ".tsv"):

@@ -1,5 +1,6 @@
-"""Whether a name is that of a file or folder, and which split is named behind it."""
+"""Whether a name is that of a file or folder, which split is behind it, and what is nearest."""
 
+import difflib
 from pathlib import Path
 
 
@@ -33,3 +34,17 @@ def named_split(name: str) -> tuple[str, str]:
     """
     before, _, split = name.rpartition("@")
     return (name, "") if not before or "/" in split or place_of(name) else (before, split)
+
+
+def nearest_place(name: str) -> str | None:
+    """The file or folder whose name is nearest to a missing one, where that would lie.
+
+    None if no name there is near, or if nothing can be looked up.
+    """
+    try:
+        path = Path(name).expanduser()
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except (OSError, ValueError, RuntimeError):
+        return None
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return str(path.parent / near[0]) if near else None

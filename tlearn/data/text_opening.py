@@ -10,7 +10,7 @@ from tlearn.data.dataset import Examples
 from tlearn.data.embedded_task import embedded_splits
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.glue import GlueTask, glue_task, need_glue_task
-from tlearn.data.places import is_place
+from tlearn.data.places import is_place, nearest_place
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
@@ -202,8 +202,9 @@ def _sniff(text: str) -> str:
     """Tells what kind of dataset lies at a path."""
     path = Path(text).expanduser()
     if not path.exists():
-        near = difflib.get_close_matches(text.partition(":")[0], _KINDS, n=1)
-        guess = f"; did you mean {near[0]}:...?" if near else ""
+        kinds = difflib.get_close_matches(text.partition(":")[0], _KINDS, n=1)
+        near = nearest_place(text) or (f"{kinds[0]}:..." if kinds else "")
+        guess = f": did you mean {near!r}?" if near else "."
         raise DataError(f"{text!r} is no dataset and no path{guess} Expected one of\n{_FORMS}")
     if path.is_file():
         match = TABLE.fullmatch(path.name)

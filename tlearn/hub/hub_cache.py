@@ -130,8 +130,8 @@ def kaggle_folder(place: str) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+(/\d+)?", place):
         raise HubError(
             f"{quoted(place)} is no folder here{_beside(local)}, and no handle of Kaggle, which "
-            "would be owner/model/framework/variation, as in "
-            "'tfhub:google/bert/tensorFlow2/bert-en-uncased-l-2-h-128-a-2'"
+            "would be owner/model/framework/variation: of a Keras Sequential model, or of a BERT "
+            "with TensorFlow 1's names and bert_config.json beside"
         )
     try:
         import kagglehub

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.hub.casts import to_float32
-from tlearn.hub.checkpoint_folder import is_checkpoint_folder
+from tlearn.hub.checkpoint_folder import CONFIG, is_checkpoint_folder
 from tlearn.hub.errors import HubError, quoted
 from tlearn.hub.folder_source import folder_source
 from tlearn.hub.hub_cache import hub_folder, kaggle_folder
@@ -52,9 +52,9 @@ def load(
     Args:
         spec: ``torch:FILE``, ``safetensors:FILE``, ``npz:FILE``; ``run:FOLDER``; ``hf:FOLDER`` (or
             just a folder with a ``config.json``) or ``hf:org/name[@revision]``; ``timm:FOLDER`` or
-            ``timm:name.tag``; ``tf:`` and a SavedModel folder or a checkpoint; ``tfhub:`` (or
-            ``kaggle:``) and such a folder or a handle ``owner/model/framework/variation``;
-            ``glove:FILE`` and ``word2vec:FILE`` for words.
+            ``timm:name.tag``; ``tf:`` and a SavedModel folder or a checkpoint, of a model that
+            `tlearn.hub.tf_source` knows; ``tfhub:`` (or ``kaggle:``) and such a folder or a handle
+            ``owner/model/framework/variation``; ``glove:FILE`` and ``word2vec:FILE`` for words.
         key: Which of several state dicts of a torch file.
         family: Which mapping table, where names leave a doubt or the head is absent.
         label_names: Names of the head's outputs, in their order; replace those that are known.
@@ -94,7 +94,7 @@ def load(
         source = read_run(place, read=read)
         source = source if pooling is None else pooled(source, pooling)
     elif kind in _VECTORS:
-        source = vectors_source(spec, place)
+        source = vectors_source(spec, place, read=read)
     elif kind in _FOLDERS:
         folder = hub_folder(place, "timm" if kind == "timm" else "")
         source = folder_source(spec, folder, read=read, pooling=pooling)
@@ -113,7 +113,8 @@ def _foreign(spec: str, path: Path, raw: RawFile, family: str | None, read: bool
     arrays = {name.removeprefix(prefix): array for name, array in raw.arrays.items()}
     _refuse_own_names(path, arrays)
     try:
-        chosen, known = recognise({n: tuple(a.shape) for n, a in arrays.items()}, family)
+        shapes = {n: tuple(a.shape) for n, a in arrays.items()}
+        chosen, known = recognise(shapes, family, advice=_folder_advice(path.parent))
         head = _linear(known.classes) if known.head is None else dict(known.head)
         checked = full_configs(known.body, head, len(arrays))
         mapped = lazily(known.table or chosen.table(checked.body, known.classes), arrays)
@@ -159,6 +160,19 @@ def _refuse_own_names(path: Path, arrays: Mapping[str, Any]) -> None:
             f"{path} holds a tlearn model's arrays, but its description lies beside it: "
             f"load it with 'run:{path.parent}'"
         )
+
+
+def _folder_advice(folder: Path) -> str:
+    """Says how the one file of a checkpoint folder is read: by its folder."""
+    if is_checkpoint_folder(folder):
+        return f"{CONFIG} lies beside it: load the folder: 'hf:{folder}'"
+    lacks = "is missing beside it"
+    if (folder / CONFIG).is_file():
+        lacks = f"in {folder} names neither model_type nor architecture"
+    return (
+        f"a model of transformers or timm is read with its {CONFIG}, which {lacks}: "
+        f"put the model's own there and load the folder: 'hf:{folder}'"
+    )
 
 
 def _exported(aside: Mapping[str, Any]) -> dict[str, Any]:

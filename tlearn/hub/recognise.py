@@ -20,12 +20,15 @@ def families() -> dict[str, Family]:
     return {name: importlib.import_module(f"tlearn.hub.tables.{name}").FAMILY for name in _TABLES}
 
 
-def recognise(shapes: Shapes, family: str | None = None) -> tuple[Family, Recognised]:
+def recognise(
+    shapes: Shapes, family: str | None = None, *, advice: str = ""
+) -> tuple[Family, Recognised]:
     """Finds the one family whose names these are, and the config its shapes imply.
 
     Args:
         shapes: Shapes by foreign name.
         family: The family, if the caller knows; then the head may be absent.
+        advice: What to do about names that are those of no family at all.
 
     Raises:
         HubError: If no family or more than one has these names, with the nearest family and the
@@ -47,7 +50,7 @@ def recognise(shapes: Shapes, family: str | None = None) -> tuple[Family, Recogn
             "say which with family=..."
         )
     if not fitting:
-        raise HubError(_nobody(shapes, list(known.values())))
+        raise HubError(_nobody(shapes, list(known.values()), advice))
     return fitting[0], _inferred(fitting[0], shapes)
 
 
@@ -58,7 +61,7 @@ def _inferred(family: Family, shapes: Shapes) -> Recognised:
         raise HubError(f"its names are those of {family.name}, but {error}") from error
 
 
-def _nobody(shapes: Shapes, known: list[Family]) -> str:
+def _nobody(shapes: Shapes, known: list[Family], other: str) -> str:
     best = max(known, key=lambda f: sum(name in shapes for name in f.signature) / len(f.signature))
     missing = [name for name in best.signature if name not in shapes]
     if len(missing) == len(best.signature):
@@ -66,6 +69,7 @@ def _nobody(shapes: Shapes, known: list[Family]) -> str:
             f"its {len(shapes)} names belong to no known family "
             f"({', '.join(f.name for f in known)}); it begins with "
             f"{', '.join(quoted(name) for name in list(shapes)[:5]) or 'nothing'}"
+            f"{other and f'; {other}'}"
         )
     headless = all(name.startswith(best.head) for name in missing)
     advice = f"; if it has no head on purpose, say family={best.name!r}" if headless else ""

@@ -21,9 +21,9 @@ def tensorflow_source(
 ) -> Source:
     """Makes a source of a SavedModel or a checkpoint of TensorFlow.
 
-    Google's BERT checkpoints (with ``bert_config.json`` and ``vocab.txt`` beside) and Keras models
-    that are a plain row of layers are known. Of all others `tlearn.hub.read_tensorflow` gives the
-    arrays by name.
+    Known are BERTs by the names of Google's TensorFlow 1 checkpoints (with ``bert_config.json`` and
+    ``vocab.txt`` beside), and Keras Sequential models: a plain row of layers. Of all others, the
+    BERTs of TensorFlow 2 among them, `tlearn.hub.read_tensorflow` gives the arrays by name.
 
     Args:
         spec: What was asked for, for provenance.

@@ -29,7 +29,8 @@ class Vectors:
 
     Attributes:
         words: Distinct words in the file's order.
-        table: One row a word, float32, all finite.
+        table: One row a word, float32, all finite; of that shape, but NaN and without memory, if
+            the numbers were not read.
         format: ``glove``, ``word2vec text`` or ``word2vec binary``.
     """
 
@@ -38,8 +39,12 @@ class Vectors:
     format: str
 
 
-def read_glove(file: str | Path) -> Vectors:
+def read_glove(file: str | Path, *, numbers: bool = True) -> Vectors:
     """Reads a GloVe text file: no header, a word and its numbers a line.
+
+    Args:
+        file: The file.
+        numbers: False reads the words alone.
 
     Raises:
         HubError: If the file is none, naming lines with other counts of numbers, numbers that are
@@ -52,12 +57,16 @@ def read_glove(file: str | Path) -> Vectors:
             f"{path} begins with two counts, as word2vec files do: load it with 'word2vec:{path}'"
         )
     width = _width(path, content)
-    words, table = _text(path, content, 0, width, None)
-    return _checked(path, words, table, "glove")
+    words, table = _text(path, content, 0, width, None, numbers)
+    return _checked(path, words, table, "glove", numbers)
 
 
-def read_word2vec(file: str | Path) -> Vectors:
+def read_word2vec(file: str | Path, *, numbers: bool = True) -> Vectors:
     """Reads a word2vec file, text or binary: told by what follows the header.
+
+    Args:
+        file: The file.
+        numbers: False reads the words alone.
 
     Raises:
         HubError: If the file is none, is shorter or longer than its header says, holds numbers that
@@ -85,8 +94,8 @@ def read_word2vec(file: str | Path) -> Vectors:
             "header lies"
         )
     read: Callable[..., tuple[list[str], np.ndarray]] = _text if form == "text" else _binary
-    words, table = read(path, content, start, width, count)
-    return _checked(path, words, table, f"word2vec {form}")
+    words, table = read(path, content, start, width, count, numbers)
+    return _checked(path, words, table, f"word2vec {form}", numbers)
 
 
 def _open(file: str | Path) -> tuple[Path, mmap.mmap]:
@@ -157,19 +166,19 @@ def _is_text(content: mmap.mmap, start: int, width: int) -> bool:
 
 
 def _text(
-    path: Path, content: mmap.mmap, start: int, width: int, count: int | None
+    path: Path, content: mmap.mmap, start: int, width: int, count: int | None, numbers: bool
 ) -> tuple[list[str], np.ndarray]:
     with warnings.catch_warnings(), np.errstate(over="ignore"):
         # numpy only warns of text that is no number.
         warnings.simplefilter("error", DeprecationWarning)
-        return _text_lines(path, content, start, width, count)
+        return _text_lines(path, content, start, width, count, numbers)
 
 
 def _text_lines(
-    path: Path, content: mmap.mmap, start: int, width: int, count: int | None
+    path: Path, content: mmap.mmap, start: int, width: int, count: int | None, numbers: bool
 ) -> tuple[list[str], np.ndarray]:
     lines = count if count is not None else _count_lines(content)
-    table = np.empty((lines, width), np.float32)
+    table = _room(lines, width, numbers)
     words: list[str] = []
     problems: list[str] = []
     number = 1 if start == 0 else 2
@@ -182,9 +191,10 @@ def _text_lines(
             problems.append(f"line {number}: the header says {count} words, but there are more")
             break
         try:
-            word, numbers = _parsed(line, width)
-            table[len(words)] = numbers
-            words.append(word)
+            word, row = _parted(line, width)
+            if numbers:
+                table[len(words)] = _parsed(row, line, width)
+            words.append(word.decode("utf-8"))
         except (ValueError, UnicodeDecodeError) as error:
             problems.append(f"line {number}: {error}")
         number += 1
@@ -195,24 +205,35 @@ def _text_lines(
     return words, table[: len(words)]
 
 
-def _parsed(line: bytes, width: int) -> tuple[str, np.ndarray]:
+def _room(lines: int, width: int, numbers: bool) -> np.ndarray:
+    """A table to fill, or its shape alone."""
+    if numbers:
+        return np.empty((lines, width), np.float32)
+    return np.broadcast_to(np.float32(np.nan), (lines, width))
+
+
+def _parted(line: bytes, width: int) -> tuple[bytes, list[bytes]]:
     """Parts a line into its word, which may hold spaces, and its numbers."""
     parts = line.rstrip(b"\r ").rsplit(b" ", width)
     if len(parts) <= width:
         raise ValueError(f"{len(parts) - 1} numbers, but {width} are wanted ({quoted(line, 40)})")
-    word, text = parts[0], b" ".join(parts[1:])
+    word = parts[0]
     if not word or len(word) > _LONGEST_WORD:
         raise ValueError(f"the word has {len(word)} bytes ({quoted(line, 40)})")
     extra = word.rsplit(b" ", 1)
     if len(extra) > 1 and _is_number(extra[1]):
         raise ValueError(f"more than {width} numbers ({quoted(line, 40)})")
+    return word, parts[1:]
+
+
+def _parsed(row: list[bytes], line: bytes, width: int) -> np.ndarray:
     try:
-        numbers = np.fromstring(text, dtype=np.float64, sep=" ")
+        numbers = np.fromstring(b" ".join(row), dtype=np.float64, sep=" ")
     except (DeprecationWarning, ValueError):
         numbers = np.empty(0)
     if len(numbers) != width:
         raise ValueError(f"not all of its {width} numbers are numbers ({quoted(line, 40)})")
-    return word.decode("utf-8"), numbers
+    return numbers
 
 
 def _count_lines(content: mmap.mmap) -> int:
@@ -223,9 +244,9 @@ def _count_lines(content: mmap.mmap) -> int:
 
 
 def _binary(
-    path: Path, content: mmap.mmap, start: int, width: int, count: int
+    path: Path, content: mmap.mmap, start: int, width: int, count: int, numbers: bool
 ) -> tuple[list[str], np.ndarray]:
-    table = np.empty((count, width), np.float32)
+    table = _room(count, width, numbers)
     words: list[str] = []
     size = 4 * width
     for row in range(count):
@@ -241,7 +262,8 @@ def _binary(
             words.append(content[start:space].decode("utf-8"))
         except UnicodeDecodeError as error:
             raise HubError(f"{path}: word {row + 1}, at byte {start}, is no UTF-8") from error
-        table[row] = np.frombuffer(content[space + 1 : space + 1 + size], "<f4")
+        if numbers:
+            table[row] = np.frombuffer(content[space + 1 : space + 1 + size], "<f4")
         start = space + 1 + size
     if content[start : start + 1] == b"\n":
         start += 1
@@ -252,14 +274,14 @@ def _binary(
     return words, table
 
 
-def _checked(path: Path, words: list[str], table: np.ndarray, form: str) -> Vectors:
+def _checked(path: Path, words: list[str], table: np.ndarray, form: str, numbers: bool) -> Vectors:
     problems: list[str] = []
     seen: dict[str, int] = {}
     for place, word in enumerate(words):
         if word in seen:
             problems.append(f"{quoted(word)} is word {seen[word] + 1} and again word {place + 1}")
         seen.setdefault(word, place)
-    bad = np.flatnonzero(~np.isfinite(table).all(1))
+    bad = np.flatnonzero(~np.isfinite(table).all(1)) if numbers else []
     problems += [f"{quoted(words[i])} has numbers that are not finite" for i in bad[:_SHOWN]]
     if not words:
         problems.append("there are no words")

@@ -8,6 +8,7 @@ import numpy as np
 
 from tlearn.bodies.facts import TextFacts
 from tlearn.hub.errors import HubError
+from tlearn.hub.parsed_leaf import ParsedLeaf
 from tlearn.hub.raw import file_sha256
 from tlearn.hub.source import Source
 from tlearn.hub.vectors_file import Vectors, read_glove, read_word2vec, write_word2vec
@@ -18,7 +19,7 @@ _EMBEDDING = "body/embeddings/tokens/embedding"
 _PATTERN = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
 
 
-def vectors_source(spec: str, file: str | Path) -> Source:
+def vectors_source(spec: str, file: str | Path, *, read: bool = True) -> Source:
     """Makes a source of a file of word vectors.
 
     The words keep their order behind two rows: ``<pad>`` (zeros) and ``<unk>``, the mean of all
@@ -27,21 +28,24 @@ def vectors_source(spec: str, file: str | Path) -> Source:
     Args:
         spec: What was asked for, ``glove:FILE`` or ``word2vec:FILE``.
         file: The file.
+        read: False reads the words alone: the numbers stay in the file, and no digest is known.
 
     Raises:
         HubError: If the file is unsound.
     """
     from tlearn import bodies
 
-    glove = spec.startswith("glove:")
-    vectors = (read_glove if glove else read_word2vec)(file)
+    reader = read_glove if spec.startswith("glove:") else read_word2vec
+    vectors = reader(file, numbers=read)
     path = Path(file).expanduser()
-    words, table, assumed = _with_special(vectors)
+    words, assumed = _with_special(vectors.words)
+    shape = (len(words), vectors.table.shape[1])
+    table = _table(vectors) if read else ParsedLeaf(lambda: _table(reader(file)), shape)
     lowercase = not any(word != word.lower() for word in vectors.words)
     if lowercase:
         assumed.append("no word has a capital: texts are lowercased")
     assumed.append("texts are cut into words as in the Penn treebank, roughly")
-    fields = {"family": "word_vectors", "vocab_size": len(words), "width": table.shape[1]}
+    fields = {"family": "word_vectors", "vocab_size": len(words), "width": shape[1]}
     body = bodies.describe(bodies.build(fields))
     return Source(
         params={_EMBEDDING: table},
@@ -58,7 +62,7 @@ def vectors_source(spec: str, file: str | Path) -> Source:
             "spec": spec,
             "file": path.name,
             "format": vectors.format,
-            "sha256": file_sha256(path),
+            "sha256": file_sha256(path) if read else None,
             "bytes": path.stat().st_size,
             "table": "word_vectors",
             "licence": None,
@@ -69,25 +73,25 @@ def vectors_source(spec: str, file: str | Path) -> Source:
     )
 
 
-def _with_special(vectors: Vectors) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """Puts the rows for padding and for unknown words first."""
+def _with_special(words: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Puts the words for padding and for unknown words first, and says what that assumes."""
+    assumed = [] if UNKNOWN in words else ["an unknown word is the mean of all words"]
+    return (PAD, UNKNOWN, *(word for word in words if word not in (PAD, UNKNOWN))), assumed
+
+
+def _table(vectors: Vectors) -> np.ndarray:
+    """The rows in the order of `_with_special`."""
     places = {word: i for i, word in enumerate(vectors.words)}
-    width = vectors.table.shape[1]
     made = sum(word not in places for word in (PAD, UNKNOWN))
-    table = np.empty((len(vectors.words) + made, width), np.float32)
-    assumed = []
-    if PAD in places:
-        table[0] = vectors.table[places[PAD]]
-    else:
-        table[0] = 0.0
+    table = np.empty((len(vectors.words) + made, vectors.table.shape[1]), np.float32)
+    table[0] = vectors.table[places[PAD]] if PAD in places else 0.0
     if UNKNOWN in places:
         table[1] = vectors.table[places[UNKNOWN]]
     else:
         table[1] = vectors.table.mean(0, dtype=np.float64)
-        assumed.append("an unknown word is the mean of all words")
     others = [i for i, word in enumerate(vectors.words) if word not in (PAD, UNKNOWN)]
     table[2:] = vectors.table[others]
-    return (PAD, UNKNOWN, *(vectors.words[i] for i in others)), table, assumed
+    return table
 
 
 def word_tokenizer(words: tuple[str, ...], lowercase: bool) -> dict[str, bytes]:

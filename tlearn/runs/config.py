@@ -280,7 +280,9 @@ class RunConfig:
     data: DataConfig
     """The data."""
     source: str = ""
-    """Weights to start from: run:FOLDER, torch:FILE, safetensors:FILE, npz:FILE; empty for none."""
+    """Weights to start from, or empty: run:FOLDER; hf:FOLDER, hf:ORG/NAME;
+    timm:FOLDER, timm:NAME.TAG; tf:FOLDER, tfhub:HANDLE, kaggle:HANDLE;
+    torch:FILE, safetensors:FILE, npz:FILE; glove:FILE, word2vec:FILE."""
     body: BodyConfig = BodyConfig()
     """The body, when there is no source."""
     head: HeadConfig = HeadConfig()
