@@ -40,7 +40,9 @@ class ParsedLeaf(Leaf):
         return self._parse().astype(self.dtype, copy=False)
 
 
+def _array(_: None, children: Any) -> Any:
+    return children[0]
+
+
 # JAX knows exact classes only: what it does with a leaf it does with this one.
-jax.tree_util.register_pytree_node(
-    ParsedLeaf, lambda leaf: ((leaf.read(),), None), lambda _, children: children[0]
-)
+jax.tree_util.register_pytree_node(ParsedLeaf, lambda leaf: ((leaf.read(),), None), _array)
