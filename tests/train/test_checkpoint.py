@@ -207,6 +207,10 @@ def test_frozen_weights_are_kept_once_and_verified(tmp_path):
     found = checkpoints.load_once("frozen_0")
     assert digest(found) == digest(frozen)
     assert found["body/stem/low"].dtype == jnp.bfloat16
+    # They were handed over: what is asked for again comes from the file again.
+    again = checkpoints.load_once("frozen_0")
+    assert digest(again) == digest(frozen)
+    assert not any(np.shares_memory(again[path], value) for path, value in found.items())
     # Damaged frozen weights damage the checkpoints that need them, and no others.
     file = next((tmp_path / "once").glob("frozen_1*"))
     content = bytearray(file.read_bytes())

@@ -19,6 +19,20 @@ from tlearn.train.step import inputs
 from tlearn.transfer.plan import Plan
 
 
+def anchored(config: RunConfig, rows: tuple[Plan, ...]) -> frozenset[str]:
+    """Paths of the parameters whose loaded values, in float32, the pulls of a run hold on to.
+
+    Args:
+        config: What is asked.
+        rows: The stages' plans.
+    """
+    if not config.source or config.strategy.pull_strength == 0:
+        return frozenset()
+    if config.strategy.pull in FUNCTION_FORMS:
+        return frozenset(row.path for row in rows[0].rows if row.path.startswith("body/"))
+    return frozenset(path for plan in rows for path in plan.pulled)
+
+
 def source_weights(
     config: RunConfig,
     source: hub.Source | None,
@@ -67,8 +81,7 @@ def source_weights(
             collections=keep(source.collections),
             head=keep(head) or None,
         )
-    pulled = sorted({path for plan in rows for path in plan.pulled})
-    weights = keep({path: own[path] for path in pulled})
+    weights = keep({path: own[path] for path in sorted(anchored(config, rows))})
     if form != "fisher":
         return SourceWeights(params=weights)
     if not weigh:

@@ -13,11 +13,14 @@ from tlearn import heads, hub
 from tlearn.data.planned import is_planned
 from tlearn.hub.descent import descent
 from tlearn.model import Model
-from tlearn.runs.anchor import source_weights
+from tlearn.params import FlatParams
+from tlearn.runs.anchor import anchored, source_weights
+from tlearn.runs.beginning import Start
 from tlearn.runs.config import RunConfig
+from tlearn.runs.devices import Devices
 from tlearn.runs.examples import Progress, make_task
 from tlearn.runs.going_out import no_way_back
-from tlearn.runs.initial import initial, input_shapes, load_source
+from tlearn.runs.initial import Initial, initial, input_shapes, load_source, outline
 from tlearn.runs.once import (
     FeatureBatches,
     check_once,
@@ -62,7 +65,7 @@ class Built:
         model: Body and head.
         plans: What every parameter does, stage by stage.
         program: The stages' steps.
-        start: Makes the state at step 0.
+        start: Makes the state at step 0, which takes the weights that were read.
         source: What pulls hold on to.
         fresh: Paths of the parameters that are not the source's.
         report: What became of the source's weights; None without a source.
@@ -76,7 +79,7 @@ class Built:
     model: Model
     plans: tuple[Plan, ...]
     program: Program
-    start: Callable[[], State]
+    start: Start
     source: SourceWeights
     fresh: frozenset[str]
     report: hub.Report | None
@@ -144,11 +147,25 @@ def build(
     if source is not None and (line := no_way_back(model, task, source)):
         say(line)
     seed = jax.random.key(config.train.seed)
-    begun = initial(config, source, model, task, say, draw=draw)
+    # The plan comes first, from shapes: it says which weights are read in another dtype.
+    like, fresh = outline(config, model, task, source)
+    rows = plans(like, make_strategy(config.strategy), layers=model.body.layer_names, fresh=fresh)
+    frozen_dtype = _FROZEN[config.train.frozen_dtype]
+    dtypes, shardings = {}, None
+    if draw:
+        still = set(rows[0].frozen) - anchored(config, rows) - fresh
+        dtypes = {} if frozen_dtype is None else dict.fromkeys(still, frozen_dtype)
+        shardings = Devices(config).shardings
+
+    def read(source: hub.Source | None, say: Say = lambda text: None) -> Initial:
+        return initial(
+            config, source, model, task, say, draw=draw, dtypes=dtypes, shardings=shardings
+        )
+
+    begun = read(source, say)
     params, collections, fresh, report = begun
     if report is not None:
         say(str(report))
-    rows = plans(params, make_strategy(config.strategy), layers=model.body.layer_names, fresh=fresh)
     if source is not None and _renormalises(source, rows):
         say(FOLDED)
     batches = task.train_batches(config.train.batch_size, config.train.seed)
@@ -178,7 +195,7 @@ def build(
     if task.streams:
         carry = model.body.initial_carry(config.train.batch_size)
 
-    def start() -> State:
+    def make(params: FlatParams, collections: FlatParams) -> State:
         return init(
             rows[0],
             params,
@@ -189,8 +206,9 @@ def build(
             accumulate=config.train.accumulate,
             ema=config.train.ema > 0,
             function_pull=recipe.function_pull,
-            frozen_dtype=_FROZEN[config.train.frozen_dtype],
+            frozen_dtype=frozen_dtype,
             carry=carry,
+            take=True,
         )
 
     trained, objective = taught(config, model, task.objective)
@@ -204,7 +222,7 @@ def build(
         model=model,
         plans=rows,
         program=program if config.train.features == "each-step" else once_program(program),
-        start=start,
+        start=Start(make, begun, lambda: read(load_source(config, read=draw))),
         source=source_weights(config, source, rows, params, fresh, weigh=draw),
         fresh=fresh,
         report=report,

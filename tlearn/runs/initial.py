@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +53,26 @@ class Initial(NamedTuple):
     report: hub.Report | None
 
 
+def outline(
+    config: RunConfig, model: Model, task: Task, source: hub.Source | None
+) -> tuple[FlatParams, frozenset[str]]:
+    """Shapes of a run's parameters by path, and which are not the source's; nothing is read.
+
+    Args:
+        config: What is asked.
+        model: Body and head.
+        task: The data.
+        source: What it starts from, whose names alone are looked at; None for nothing.
+
+    Raises:
+        ValueError: If layers are to be drawn that the body does not have.
+    """
+    params, _ = shapes(model, *input_shapes(model, task))
+    strategy = make_strategy(config.strategy)
+    patterns = _fresh_patterns(config, strategy, model.body.layer_names, source)
+    return params, frozenset(p for p in params if any(re.fullmatch(q, p) for q in patterns))
+
+
 def initial(
     config: RunConfig,
     source: hub.Source | None,
@@ -61,6 +81,8 @@ def initial(
     say: Say = lambda text: None,
     *,
     draw: bool = True,
+    dtypes: Mapping[str, Any] | None = None,
+    shardings: Callable[[FlatParams], Mapping[str, jax.sharding.Sharding]] | None = None,
 ) -> Initial:
     """Draws and loads what a run begins with.
 
@@ -71,6 +93,9 @@ def initial(
         task: The data.
         say: Told how far a long loading is.
         draw: False leaves everything at zero.
+        dtypes: What parameters are read in, by path; the model's own by default.
+        shardings: Where loaded parameters and statistics go, from their shapes by path; to the
+            default device without.
 
     Raises:
         ValueError: If the source does not fit.
@@ -78,7 +103,9 @@ def initial(
     inputs = input_shapes(model, task)
     strategy = make_strategy(config.strategy)
     patterns = _fresh_patterns(config, strategy, model.body.layer_names, source)
-    params, collections = map(_zeros, shapes(model, *inputs))
+    params, collections = shapes(model, *inputs)
+    places = shardings({**params, **collections}) if shardings is not None else None
+    params, collections = _zeros(params, dtypes or {}), _zeros(collections, {})
     if draw:
         key = stream(jax.random.key(config.train.seed), "init")
         static: Any = model  # Linen modules are hashable, which their type does not say.
@@ -89,7 +116,7 @@ def initial(
     if source is None:
         return Initial(params, collections, frozenset(params), None)
     params, collections, report = _load(
-        config, source, params, collections, patterns, say if draw else None
+        config, source, params, collections, patterns, say if draw else None, places
     )
     fresh = frozenset(report.paths("fresh")) & frozenset(params)
     return Initial(params, collections, fresh, report)
@@ -132,8 +159,8 @@ def input_shapes(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
     return tuple(task.example[name] for name in model.body.inputs)
 
 
-def _zeros(flat: FlatParams) -> FlatParams:
-    return {path: np.zeros(value.shape, value.dtype) for path, value in flat.items()}
+def _zeros(flat: FlatParams, dtypes: Mapping[str, Any]) -> FlatParams:
+    return {p: np.zeros(value.shape, dtypes.get(p, value.dtype)) for p, value in flat.items()}
 
 
 def _fresh_patterns(
@@ -180,6 +207,7 @@ def _load(
     collections: FlatParams,
     patterns: tuple[str, ...],
     say: Say | None,
+    places: Mapping[str, jax.sharding.Sharding] | None,
 ) -> tuple[FlatParams, FlatParams, hub.Report]:
     """Puts the source's weights where the model has its own; without ``say``, only their shapes."""
     differ = [
@@ -208,6 +236,7 @@ def _load(
         collections,
         fresh=patterns,
         resize=resize,
+        shardings=places,
         read=say is not None,
         progress=None if say is None else _progress(say),
     )

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from tlearn.runs.after_step import AfterStep
 from tlearn.runs.build import Built, build
 from tlearn.runs.config import RunConfig, diff, from_json, to_json
 from tlearn.runs.counted import Counted
+from tlearn.runs.devices import Devices
 from tlearn.runs.finish import finish
 from tlearn.runs.folder import RunFolder, RunFolderError
 from tlearn.runs.summary import RESULTS
@@ -25,7 +26,6 @@ from tlearn.train.checkpoint import Checkpoints
 from tlearn.train.evaluate import Evaluation
 from tlearn.train.interrupt import Interruption
 from tlearn.train.loop import NonFiniteLoss, Window, explain_non_finite, fit
-from tlearn.train.mesh import make_mesh, place_batch, state_shardings
 from tlearn.train.state import State, restage
 
 Say = Callable[[str], None]
@@ -155,8 +155,8 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
         checkpoints = stack.enter_context(
             Checkpoints(folder.checkpoints, keep=config.train.keep, report=say)
         )
-        restored = _restore(built, checkpoints) if resume and checkpoints.steps() else None
-        state, sums = restored or (built.start(), {})
+        restored = resume and bool(checkpoints.steps())
+        state, sums = _restore(built, checkpoints) if restored else (built.start(), {})
         at = int(state.step)
         if resume:
             say(f"resuming at step {at} of {line.steps}")
@@ -164,11 +164,11 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
         journal = stack.enter_context(
             Journal(folder, resume_step=at if restored else None, console=console)
         )
-        devices = _Devices(config)
+        devices = Devices(config)
         state, source = devices.put(state), devices.put(built.source)
         window = Window(sums)
         after = AfterStep(built, checkpoints, journal, window, devices.place, devices.count)
-        after.begin(state, fresh=restored is None)
+        after.begin(state, fresh=not restored)
         stop = stack.enter_context(Interruption(_tell))
         batches = built.train_batches(state, folder.path)
         ahead = stack.enter_context(
@@ -222,34 +222,11 @@ def _compile_ahead(built: Built) -> None:
         return
     first = built.task.train_batches(train.batch_size, train.seed).at(0)
     batch = jax.eval_shape(dict, first)
-    built.program.compile_ahead(0, jax.eval_shape(built.start), batch, built.source)
+    built.program.compile_ahead(0, built.start.shapes(), batch, built.source)
 
 
 class StoppedError(ArithmeticError):
     """A run stopped at a loss that is not finite; its message is for its user."""
-
-
-class _Devices:
-    """Where a run's arrays live."""
-
-    def __init__(self, config: RunConfig):
-        self._layout: Literal["replicated", "sharded"] = config.train.layout
-        self._mesh = make_mesh(config.train.devices or None) if config.train.devices != 1 else None
-        self.count = 1 if self._mesh is None else self._mesh.size
-        self.shardings = None if self._mesh is None else self._shardings
-
-    def _shardings(self, tree: Any) -> Any:
-        return state_shardings(tree, self._mesh, self._layout) if self._mesh is not None else None
-
-    def put(self, tree: Any) -> Any:
-        """Puts a state, or source weights, where they belong."""
-        return tree if self._mesh is None else jax.device_put(tree, self._shardings(tree))
-
-    def place(self, batch: dict[str, Any]) -> dict[str, jax.Array]:
-        """Puts a batch on the devices."""
-        if self._mesh is not None:
-            return place_batch(batch, self._mesh)
-        return {name: jnp.array(value) for name, value in batch.items()}
 
 
 def _tell(text: str) -> None:
@@ -261,11 +238,13 @@ def _tell(text: str) -> None:
 def _restore(built: Built, checkpoints: Checkpoints) -> tuple[State, dict[str, float]]:
     """The newest good state and the sums since its last event."""
     optimizer = built.program.recipe.optimizer
+    built.start.forget()
 
     def template(extra: dict[str, Any]) -> State:
-        state = built.start()
-        if extra["stage"]:
-            state = restage(state, built.plans[extra["stage"]], optimizer, extra["stage"])
+        state, stage = built.start.shapes(), extra["stage"]
+        if stage:
+            plan = built.plans[stage]
+            state = jax.eval_shape(lambda state: restage(state, plan, optimizer, stage), state)
         return dataclasses.replace(state, frozen={})
 
     _, state, extra = checkpoints.restore(template)

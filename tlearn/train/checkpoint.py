@@ -176,6 +176,8 @@ class Checkpoints:
     def load_once(self, name: str) -> FlatParams:
         """The arrays kept under a name, as the restored checkpoint (or `save_once`) refers to them.
 
+        What `restore` read is handed over, not kept: asked for once more it is read once more.
+
         Raises:
             CheckpointError: If there are none of that name, or their bytes are damaged.
         """
@@ -188,7 +190,7 @@ class Checkpoints:
         try:
             if fingerprint not in self._verified:
                 return once.read(self._weights, name, fingerprint)
-            return dict(self._verified[fingerprint])
+            return self._verified.pop(fingerprint)
         except ValueError as error:
             raise CheckpointError(f"in {self.folder}: {error}") from error
 

@@ -90,6 +90,7 @@ def init(
     frozen_dtype: Any = None,
     function_pull: FunctionPull | None = None,
     carry: PyTree = None,
+    take: bool = False,
 ) -> State:
     """Builds the state at step 0 from a plan and initial parameters.
 
@@ -105,26 +106,24 @@ def init(
         frozen_dtype: Dtype of frozen parameters; None keeps float32.
         function_pull: The recipe's pull in function space, if it has one.
         carry: A recurrent body's state at a beginning, one row a row of a batch.
+        take: Whether JAX arrays among ``params`` and ``collections`` are the state's from now on: a
+            step gives them away, and nobody else may read them any more. By default it copies.
 
     Raises:
         ValueError: If ``total`` is below 1.
     """
     if total < 1:
         raise ValueError(f"a training of {total} updates trains nothing; give it at least 1")
-    # Copies: the state is donated step by step, and must not take the caller's arrays with it.
-    trainable, frozen = split(
-        {p: jnp.array(v, copy=True) for p, v in params.items()}, plan.trainable
-    )
-    trainable = {path: value.astype(jnp.float32) for path, value in trainable.items()}
-    if frozen_dtype is not None:
-        frozen = {path: value.astype(frozen_dtype) for path, value in frozen.items()}
+    trainable, frozen = split(params, plan.trainable)
+    trainable = {path: _own(value, jnp.float32, take) for path, value in trainable.items()}
+    frozen = {path: _own(value, frozen_dtype, take) for path, value in frozen.items()}
     return State(
         step=jnp.zeros((), jnp.int32),
         update=jnp.zeros((), jnp.int32),
         stage=jnp.zeros((), jnp.int32),
         trainable=trainable,
         frozen=frozen,
-        collections={p: jnp.array(v, copy=True) for p, v in collections.items()},
+        collections={path: _own(value, None, take) for path, value in collections.items()},
         slots=optimizer.direction().init(trainable),
         numbers=numbers(plan, optimizer, total, function_pull),
         gathered=_gathered(trainable) if accumulate > 1 else None,
@@ -176,6 +175,15 @@ def restage(state: State, plan: Plan, optimizer: Optimizer, stage: int) -> State
         gathered=None if state.gathered is None else _gathered(trainable),
         ema=ema,
     )
+
+
+def _own(value: Any, dtype: Any, take: bool) -> Array:
+    """An array that is the state's alone; None keeps its dtype."""
+    if take and isinstance(value, jax.Array) and dtype in (None, value.dtype):
+        return value
+    # A copy: the state is donated step by step, and must not take the caller's array with it.
+    own = jnp.array(value, copy=True)
+    return own if dtype is None else own.astype(dtype)
 
 
 def _gathered(trainable: FlatParams) -> dict[str, Any]:
