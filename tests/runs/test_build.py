@@ -214,3 +214,15 @@ def test_folded_normalisation_is_warned_of_where_it_would_wake(tmp_path, digits_
     build(change(base, freeze="body"), said.append, draw=False)
     build(change(base, source=f"run:{digits_run}"), said.append, draw=False)
     assert FOLDED not in said
+
+
+def test_layers_that_stay_as_they_were_drawn_are_told(digits_run):
+    def told(**changes):
+        lines = []
+        build(config(digits_run, **changes), lines.append, draw=False)
+        return [line for line in lines if "random to the end" in line]
+
+    assert told(freeze="body", fresh="top:1") == [
+        "warning: stage_1: drawn afresh and frozen, so random to the end"
+    ]
+    assert told(fresh="top:1") == told(freeze="body") == []

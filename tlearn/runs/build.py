@@ -20,7 +20,7 @@ from tlearn.runs.config import RunConfig
 from tlearn.runs.devices import Devices
 from tlearn.runs.examples import Progress, make_task
 from tlearn.runs.going_out import no_way_back
-from tlearn.runs.initial import Initial, initial, input_shapes, load_source, outline
+from tlearn.runs.initial import Initial, initial, input_shapes, load_source, shapes_and_fresh
 from tlearn.runs.once import (
     FeatureBatches,
     check_once,
@@ -148,7 +148,7 @@ def build(
         say(line)
     seed = jax.random.key(config.train.seed)
     # The plan comes first, from shapes: it says which weights are read in another dtype.
-    like, fresh = outline(config, model, task, source)
+    like, fresh = shapes_and_fresh(config, model, task, source)
     rows = plans(like, make_strategy(config.strategy), layers=model.body.layer_names, fresh=fresh)
     frozen_dtype = _FROZEN[config.train.frozen_dtype]
     dtypes, shardings = {}, None
@@ -168,6 +168,8 @@ def build(
         say(str(report))
     if source is not None and _renormalises(source, rows):
         say(FOLDED)
+    if source is not None and (random := _never_taught(rows)):
+        say(f"warning: {', '.join(random)}: drawn afresh and frozen, so random to the end")
     batches = task.train_batches(config.train.batch_size, config.train.seed)
     recipe = Recipe(
         optimizer=make_optimizer(config, batches.steps_per_epoch),
@@ -237,6 +239,13 @@ def _renormalises(source: hub.Source, rows: tuple[Plan, ...]) -> bool:
     means = [v for path, v in source.collections.items() if path.endswith("/mean")]
     folded = bool(means) and not any(np.asarray(mean).any() for mean in means)
     return folded and any(plan.train_layers - {"head"} for plan in rows)
+
+
+def _never_taught(rows: tuple[Plan, ...]) -> list[str]:
+    """Layers with arrays that no source has and no stage trains."""
+    ever = {row.path for plan in rows for row in plan.rows if row.trainable}
+    still = [row for row in rows[0].rows if row.init == "fresh" and row.path not in ever]
+    return list(dict.fromkeys(row.layer for row in still))
 
 
 def _check_devices(config: RunConfig) -> None:

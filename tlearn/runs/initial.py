@@ -53,7 +53,7 @@ class Initial(NamedTuple):
     report: hub.Report | None
 
 
-def outline(
+def shapes_and_fresh(
     config: RunConfig, model: Model, task: Task, source: hub.Source | None
 ) -> tuple[FlatParams, frozenset[str]]:
     """Shapes of a run's parameters by path, and which are not the source's; nothing is read.
