@@ -320,8 +320,8 @@ def test_every_corpus_of_a_stage_is_part_of_what_it_depends_on(tmp_path, monkeyp
 
 def test_bookkeeping_is_no_part_of_what_a_stage_depends_on(tmp_path):
     (tmp_path / "general.txt").write_text("some text")
-    told = {"report_every": 7, "checkpoint_every": 9, "keep": 1, "workers": 2, "stores": "x"}
-    assert digest(tmp_path, **told) == digest(tmp_path)
+    told = {"report_every": 7, "checkpoint_every": 9, "keep": 1, "workers": 2}
+    assert digest(tmp_path, stores="x", **told) == digest(tmp_path)
     assert digest(tmp_path, rate=0.5) != digest(tmp_path)
     base = RunConfig(data=DataConfig(data="text:x", test_split="test"))
     rates = Factor("f", {"a": {}, "b": {"rate": 1.0}})
