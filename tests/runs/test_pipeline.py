@@ -10,7 +10,7 @@ import pytest
 from killing import Children, kill_when, record
 
 from tlearn.cli.main import main
-from tlearn.data import DataError, Tokenizer, embedded
+from tlearn.data import DataError, Tokenizer
 from tlearn.hub import load
 from tlearn.runs import counted
 from tlearn.runs.config import DataConfig, HeadConfig, RunConfig, replace
@@ -266,75 +266,6 @@ def test_presets_are_four_stages_that_hold_the_tasks_test_texts_out(name):
     assert len(labels.study.seeds) == 5
 
 
-def test_a_source_from_elsewhere_is_part_of_what_a_stage_depends_on(tmp_path):
-    weights = tmp_path / "weights.npz"
-    weights.write_bytes(b"one")
-    run = replace(RunConfig(data=DataConfig(data="blank:x.txt")), source=f"npz:{weights}")
-    made = Pipeline("one", (RunStage(name="learn", run=run),))
-    before = plan_pipeline(made, tmp_path)[0].digest
-    weights.write_bytes(b"two")
-    assert plan_pipeline(made, tmp_path)[0].digest != before
-
-
-def digest(folder, **changes):
-    """The digest of a stage that pre-trains, as the files are now."""
-    asked = ObjectiveConfig(objective="next_tokens")
-    run = RunConfig(data=DataConfig(data=f"blank:{folder}/general.txt"), objective=asked)
-    made = Pipeline("one", (RunStage(name="learn", run=replace(run, **changes)),))
-    return plan_pipeline(made, folder)[0].digest
-
-
-def test_every_corpus_of_a_stage_is_part_of_what_it_depends_on(tmp_path, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
-    (tmp_path / "general.txt").write_text("some text")
-    info = tmp_path / "prepared" / "reviews" / "plain" / "1.0.0" / "dataset_info.json"
-    for file in (tmp_path / "CoLA" / "test.tsv", tmp_path / "one@two.tsv", info):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("{}")
-    here = str(tmp_path)
-    cases = {
-        "test.tsv": [
-            {"test_split": f"text:{here}/CoLA"},
-            {"data": f"dataset:text:{here}/CoLA"},
-            {"data": f"dataset:glue:{here}/CoLA@test"},
-            {"data": f"dataset:tsv:{here}/CoLA/test.tsv"},
-            {"validation": f"dataset:text:{here}/CoLA@test + blank:{here}/general.txt"},
-        ],
-        "one@two.tsv": [{"test_split": f"table:{here}/one@two.tsv"}],
-        "dataset_info.json": [
-            {"data": "tfds:reviews/plain"},
-            {"replay": "tfds:reviews/plain:1.0.0@test"},
-            {"validation": "dataset:tfds:reviews"},
-        ],
-    }
-    for name, reads in cases.items():
-        (file,) = tmp_path.rglob(name)
-        others = digest(tmp_path)
-        before = [digest(tmp_path, **changes) for changes in reads]
-        assert before == [digest(tmp_path, **changes) for changes in reads]
-        file.write_text(file.read_text() + " ")
-        assert digest(tmp_path) == others
-        after = [digest(tmp_path, **changes) for changes in reads]
-        assert not {*before} & {*after}, name
-
-
-def test_bookkeeping_is_no_part_of_what_a_stage_depends_on(tmp_path):
-    (tmp_path / "general.txt").write_text("some text")
-    told = {"report_every": 7, "checkpoint_every": 9, "keep": 1, "workers": 2}
-    assert digest(tmp_path, stores="x", **told) == digest(tmp_path)
-    assert digest(tmp_path, rate=0.5) != digest(tmp_path)
-    base = RunConfig(data=DataConfig(data="text:x", test_split="test"))
-    rates = Factor("f", {"a": {}, "b": {"rate": 1.0}})
-    study = Study(name="a", title="A", base=base, factors=(rates,), seeds=(0, 1))
-
-    def of(run):
-        stage = StudyStage(name="a", study=dataclasses.replace(study, base=run))
-        return plan_pipeline(Pipeline("one", (stage,)), tmp_path)[0].digest
-
-    assert of(replace(base, **told)) == of(base)
-    assert of(replace(base, seed=1)) != of(base)
-
-
 def test_a_stage_trains_the_tokenizer_that_the_verb_trains(place, tmp_path):
     words = [
         f"{line}\t0" for line in (place / "general.txt").read_text().split("\n\n")[0].split("\n")
@@ -378,15 +309,6 @@ def test_training_a_tokenizer_tells_how_far_it_is(place, tmp_path, capsys, monke
     stage = TokenizerStage(name="tokens", corpus=f"blank:{place}/general.txt", vocab_size=60)
     run_pipeline(Pipeline("one", (stage,)), tmp_path, say=quiet, quiet=still)
     assert ("tokens: documents: 24 of 24" in capsys.readouterr().err) is not still
-
-
-def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, monkeypatch):
-    stages = (TokenizerStage(name="pieces", corpus="embedded:stdlib", vocab_size=300),)
-    made = Pipeline("one", stages)
-    before = plan_pipeline(made, tmp_path)[0].digest
-    assert plan_pipeline(made, tmp_path)[0].digest == before
-    monkeypatch.setattr(embedded, "RULES", embedded.RULES + 1)
-    assert plan_pipeline(made, tmp_path)[0].digest != before
 
 
 def test_a_pooler_stays_behind_where_labels_are_read_off_the_mean(place, tmp_path):
