@@ -46,6 +46,12 @@ RECIPES: dict[str, dict] = {
         "ema": 0.99,
         "rate": 5e-5,
     },
+    "film reviews first, two passes, 2, averaged, 5e-5, as written": {
+        "length": "4ep",
+        "consistency": 2.0,
+        "ema": 0.99,
+        "rate": 5e-5,
+    },
 }
 WRITTEN = ", as written"
 """How a recipe's name ends whose texts are as people write them (`protocol.as_written`)."""
