@@ -285,5 +285,14 @@ def test_held_out_texts_are_in_no_corpus(place):
     held = build(config(place, held_out=(f"text:{folder}@test",))).task
     assert len(free.train) + len(free.validation) == 20
     assert len(held.train) + len(held.validation) == 19
+    told = f"held out: 1 documents or docstrings of {held.train.name.split(' (')[0]} left out for 4"
+    assert told in str(held)
+    # Also where the store is there already; and of every corpus that is read with it.
+    asked = config(place, held_out=(f"text:{folder}@test",), replay=f"lines:{place}/corpus.txt")
+    again = build(asked).task
+    assert "token store" not in str(again)
+    assert told in str(again)
+    assert sum(line.startswith("held out: ") for line in again.told) == 2
+    assert "held out" not in str(free)
     with pytest.raises(DataError, match="name a dataset and its split"):
         build(config(place, held_out=(f"text:{folder}",)))

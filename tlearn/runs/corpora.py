@@ -52,11 +52,17 @@ def language_task(
     check_body(config, body, facts, tokenizer.size)
     held = held_out(asked.held_out)
 
+    told: list[str] = []
+
     def opened(spec: str, held: HeldOut | None, split: str = "") -> TokenStore:
-        return store_of(config, spec, tokenizer, held, split, progress)
+        found = store_of(config, spec, tokenizer, held, split, progress)
+        if held is not None:
+            told.append(_held_back(found, len(held)))
+        return found
 
     train, validation = _carved(config, opened, held)
-    told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
+    if train.origin != "reopened":
+        told.append(f"token store: {train.origin}")
     if asked.replay:
         own = len(train.tokens)
         general = opened(asked.replay, held)
@@ -141,6 +147,15 @@ def _judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenize
         return _parts(replace(was, stores=config.objective.stores), tokenizer)[1]
     except ValueError as error:
         raise ValueError(f"remember=source, {config.source}: {error}; name a corpus") from error
+
+
+def _held_back(store: TokenStore, texts: int) -> str:
+    """Says how much of a corpus was left out for the texts that are held out."""
+    if store.left_out is None:
+        count = "a number not counted when its store was built"
+    else:
+        count = f"{store.left_out:,} documents or docstrings"
+    return f"held out: {count} of {store.name} left out for {texts:,} texts"
 
 
 def _replayed(asked: ObjectiveConfig, share: float) -> str:
