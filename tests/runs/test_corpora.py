@@ -64,6 +64,7 @@ def trained(place):
 def test_what_cannot_be_learned_is_refused_before_a_corpus_is_read(place):
     nowhere = {"data": f"blank:{place}/absent.txt"}
     wrong = {
+        "rows=packed: such rows are read forward": {"rows": "packed", "direction": "backward"},
         "next_tokens needs a body": {"body": "bert-tiny", "settings": ()},
         "needs a body that sees both sides": {"objective": "masked_tokens"},
         "reads tokens, segments": {"objective": "span_corruption"},
@@ -88,7 +89,7 @@ def test_options_of_corpora_are_refused_with_labels_and_others_with_their_object
             RunConfig(data=DataConfig(data="x"), objective=ObjectiveConfig(**asked))
 
     refused("objective is labels", replay="text:a")
-    refused("for next_tokens", objective="masked_tokens", direction="backward")
+    refused("for labels or next_tokens", objective="masked_tokens", direction="backward")
     wrong = {"objective": "masked_tokens", "mask_rate": 1.5, "row_length": 1}
     refused("row_length is 1", **wrong)
     refused("mask_rate is 1.5", **wrong)

@@ -191,20 +191,24 @@ def rows_of(
     masking = Masking(rate=asked.mask_rate, unit=asked.mask_unit, fixed=asked.masks)
     if asked.objective == "replaced_tokens":
         masking = dataclasses.replace(masking, mask=_GENERATOR_MASK, random=0.0)
-    form = asked.rows
-    if form == "auto":
-        form = "streams" if hasattr(body, "initial_carry") else "packed"
     return Rows(
         objective=asked.objective,
         length=asked.row_length,
-        form=form,
-        backward=facts.backward,
+        form=_form(asked, body),
+        backward=bool(facts.backward),
         masking=masking,
         span_length=asked.span_length,
         marks=marks,
         sentinels=sentinels,
         start=facts.token("start"),
     )
+
+
+def _form(asked: ObjectiveConfig, body: Any) -> str:
+    """The form of rows of next tokens that is asked for, or that goes with a body."""
+    if asked.rows != "auto":
+        return asked.rows
+    return "streams" if hasattr(body, "initial_carry") else "packed"
 
 
 def store_of(
@@ -272,6 +276,12 @@ def check_body(config: RunConfig, body: Any, facts: TextFacts, tokens: int) -> N
         )
     if asked.rows == "streams" and not hasattr(body, "initial_carry"):
         problems.append(f"rows=streams: {type(body).__name__} carries no state; use rows=packed")
+    form = _form(asked, body) if asked.objective == "next_tokens" else ""
+    if facts.backward and form != "streams":
+        problems.append(
+            f"{f'rows={form}' if form else asked.objective}: such rows are read forward, and the "
+            "body reads texts backward; that needs next_tokens in rows=streams"
+        )
     if facts.max_length is not None and asked.row_length > facts.max_length:
         problems.append(
             f"row_length {asked.row_length} is beyond the {facts.max_length} positions of the body"

@@ -90,7 +90,7 @@ def generate(
     # Before texts are read: a text of one token is the least there can be.
     check(loaded.model, np.ones((1, 1), np.int32), options, key)
     facts, tokenizer = loaded.source.facts, _tokenizer(loaded.source)
-    backward = isinstance(facts, TextFacts) and facts.backward
+    backward = isinstance(facts, TextFacts) and bool(facts.backward)
     goes_on = not getattr(loaded.model.body, "decoder_depth", 0)
     if backward and not goes_on:
         raise ValueError(

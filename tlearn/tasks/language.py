@@ -123,8 +123,7 @@ class LanguageTask:
         lines = [f"{name}: {part}" for name, part in self.parts.items()]
         lines += self.told
         lines.append(f"tokens: {self.tokenizer}")
-        form = f", {self.rows.form}" if self.rows.objective == "next_tokens" else ""
-        lines.append(f"{self.rows.objective} in rows of {self.rows.length} tokens{form}")
+        lines.append(str(self.rows))
         return "\n".join(lines)
 
 

@@ -51,6 +51,11 @@ class Rows:
         """Whether a row goes on from the same row of the batch before."""
         return self.objective == "next_tokens" and self.form == "streams"
 
+    def __str__(self) -> str:
+        form = f", {self.form}" if self.objective == "next_tokens" else ""
+        direction = ", read backward" if self.backward else ""
+        return f"{self.objective} in rows of {self.length} tokens{form}{direction}"
+
     def batches(
         self, store: TokenStore, batch_size: int, *, seed: int, shuffle: bool
     ) -> RowBatches:
@@ -68,13 +73,15 @@ class Rows:
         given: dict[str, Any] = {"seed": seed, "shuffle": shuffle}
         where = (store, batch_size, self.length)
         eos = self.marks.get("eos", self.marks.get("sep"))
+        if self.backward and not self.streams:
+            what = f"rows={self.form}" if self.objective == "next_tokens" else self.objective
+            raise DataError(
+                f"{what}: such rows are read forward; a body that reads backward, by "
+                "direction=backward or as its source did, needs next_tokens in rows=streams"
+            )
         if self.objective == "next_tokens":
             if self.form == "streams":
                 return StreamBatches(*where, eos=eos, backward=self.backward, **given)
-            if self.backward:
-                raise DataError(
-                    f"rows={self.form} are read forward; direction=backward needs rows=streams"
-                )
             crossing = self.form == "crossing"
             # With bos as with eos the first word of a document is a target.
             bos = None if crossing else self.marks.get("bos", eos)
