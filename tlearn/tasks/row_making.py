@@ -51,6 +51,20 @@ class Rows:
         """Whether a row goes on from the same row of the batch before."""
         return self.objective == "next_tokens" and self.form == "streams"
 
+    @property
+    def ending(self) -> int | None:
+        """The token that stands behind every document; None where the tokenizer has none."""
+        return self.marks.get("eos", self.marks.get("sep"))
+
+    @property
+    def beginning(self) -> int | None:
+        """The token that stands before every document of next tokens, or None.
+
+        Where documents go on from one another it is the one that ended the document before.
+        """
+        # With bos as with eos the first word of a document is a target.
+        return self.marks.get("bos", self.ending) if self.form == "packed" else self.ending
+
     def __str__(self) -> str:
         form = f", {self.form}" if self.objective == "next_tokens" else ""
         direction = ", read backward" if self.backward else ""
@@ -72,7 +86,7 @@ class Rows:
         """
         given: dict[str, Any] = {"seed": seed, "shuffle": shuffle}
         where = (store, batch_size, self.length)
-        eos = self.marks.get("eos", self.marks.get("sep"))
+        eos = self.ending
         if self.backward and not self.streams:
             what = f"rows={self.form}" if self.objective == "next_tokens" else self.objective
             raise DataError(
@@ -83,8 +97,7 @@ class Rows:
             if self.form == "streams":
                 return StreamBatches(*where, eos=eos, backward=self.backward, **given)
             crossing = self.form == "crossing"
-            # With bos as with eos the first word of a document is a target.
-            bos = None if crossing else self.marks.get("bos", eos)
+            bos = None if crossing else self.beginning
             return PackedBatches(*where, bos=bos, eos=eos, cross=crossing, **given)
         if self.objective in ("masked_tokens", "replaced_tokens"):
             return MaskedBatches(*where, masking=self.masking, **given)
