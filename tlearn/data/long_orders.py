@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data import scratch
-from tlearn.data.scratch import CHUNK, chunks
+from tlearn.data.scratch import chunks
 from tlearn.data.streams import permutation, stream
 
 
@@ -25,9 +25,9 @@ def long_permutation(
         first: As for `permutation`.
         near: Where a long order may lie, see `scratch`.
     """
-    if count <= CHUNK:
+    if count <= scratch.CHUNK:
         return permutation(seed, name, count, first)
-    bits = (2 * count // CHUNK).bit_length()
+    bits = (2 * count // scratch.CHUNK).bit_length()
     shift = np.uint64(64 - bits)
     drawn = stream(seed, name, first).bit_generator
     sizes = np.zeros(1 << bits, np.int64)

@@ -14,7 +14,7 @@ from tlearn.data.document_tokens import Documents
 from tlearn.data.streams import stream, uniform
 from tlearn.data.token_store import TokenStore
 
-_TOKENS_AT_ONCE = 1 << 19
+_TOKENS_AT_ONCE = 1 << 18
 """Tokens of documents that are cut up together, unless it is one document."""
 
 

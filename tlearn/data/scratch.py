@@ -40,10 +40,10 @@ def _received(values: np.ndarray) -> np.ndarray:
     return filled(values[begin:end] for begin, end in chunks(len(values)))
 
 
-def chunks(count: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:
-    """Cuts ``0 .. count`` into ranges of a size and what is left over; one if there is nothing."""
-    for begin in range(0, max(count, 1), size):
-        yield begin, min(begin + size, count)
+def chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Cuts ``0 .. count`` into ranges that are worked out at once; one if there is nothing."""
+    for begin in range(0, max(count, 1), CHUNK):
+        yield begin, min(begin + CHUNK, count)
 
 
 def empty(count: int, dtype: Any, near: Path | None) -> np.ndarray:
