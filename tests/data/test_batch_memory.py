@@ -221,13 +221,13 @@ def test_nothing_is_left_behind_and_a_folder_that_takes_no_file_is_done_without(
     assert not isinstance(scratch.empty(900, np.int64, tmp_path), scratch.Scratch)
 
 
-def refused(dir: Path | None = None) -> None:
+def refused(dir: Path | None = None, **_: object) -> None:
     raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_a_full_disk_is_told(monkeypatch, in_files):
     full = open("/dev/full", "wb", 0)  # closed by what is tested
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda dir=None: full)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full)
     with pytest.raises(DataError, match=r"cannot be written: .*No space left.*TMPDIR"):
         scratch.filled([np.arange(900)])
     assert full.closed

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -90,17 +90,16 @@ def filled(parts: Iterable[np.ndarray], near: Path | None = None) -> np.ndarray:
     return found
 
 
-def _written(file: IO[bytes], held: list[np.ndarray], rest: Iterator[np.ndarray]) -> np.ndarray:
+def _written(file: Any, held: list[np.ndarray], rest: Iterator[np.ndarray]) -> np.ndarray:
     shape, dtype = held[0].shape[1:], held[0].dtype
     count = 0
     try:
         while held:
             part = held.pop(0)
-            file.write(np.ascontiguousarray(part, dtype).data)
+            _write(file, np.ascontiguousarray(part, dtype).reshape(-1).view(np.uint8).data)
             count += len(part)
             if not held and (more := next(rest, None)) is not None:
                 held.append(more)
-        file.flush()
     except OSError as error:
         raise DataError(
             f"where pieces of the corpus lie takes more than {file.tell():,} bytes beside its "
@@ -131,18 +130,24 @@ def ends(lengths: Iterable[np.ndarray], near: Path | None) -> Int64[np.ndarray, 
     return filled(added(), near)
 
 
-def _files(near: Path | None) -> Iterator[IO[bytes]]:
+def _files(near: Path | None) -> Iterator[Any]:
     """Opens files without names, the one nearest first."""
     for folder in (None,) if near is None else (near, None):
         with contextlib.suppress(OSError):
-            yield tempfile.TemporaryFile(dir=folder)
+            # Without a buffer, whose rest would be written, and fail once more, at the closing.
+            yield tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
+def _reserve(file: Any, size: int) -> None:
     """Takes up a file's room on the disk: a map of a file that has none ends the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
     for begin in range(0, size, 1 << 20):
-        file.write(bytes(min(1 << 20, size - begin)))
-    file.flush()
+        _write(file, memoryview(bytes(min(1 << 20, size - begin))))
+
+
+def _write(file: Any, data: memoryview) -> None:
+    """Writes all: without a buffer a file may take less at a time."""
+    while data:
+        data = data[file.write(data) :]
