@@ -4,11 +4,13 @@ import abc
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tlearn.data.dataset import Dataset, id_of
 from tlearn.data.errors import DataError
-from tlearn.data.text_dataset import texts_of
+from tlearn.data.text_dataset import each_text
+from tlearn.data.text_files import Texts
 
 
 class Document(NamedTuple):
@@ -85,28 +87,12 @@ class JoinedCorpus(Corpus):
         return digest_of("joined", {f"{n}. {corpus.name}": corpus.digest for n, corpus in numbered})
 
 
-class TextCorpus(Corpus):
-    """The texts of a dataset in memory, labels left aside; a pair is one document of two lines."""
-
-    def __init__(self, dataset: Dataset):
-        """Reads the texts of a dataset.
-
-        Raises:
-            DataError: If an example has no text.
-        """
-        self.name = str(getattr(dataset, "name", type(dataset).__name__))
-        texts, pairs = texts_of(dataset)
-        if pairs is not None:
-            texts = [f"{text}\n{pair}" for text, pair in zip(texts, pairs, strict=True)]
-        self._texts = texts
-        self._ids = [id_of(dataset, index) for index in range(len(texts))]
-
-    def __iter__(self) -> Iterator[Document]:
-        return map(Document, self._texts, self._ids)
+class _Texts(Corpus):
+    """Texts with ids, whose digest is of both."""
 
     @property
     def parts(self) -> dict[str, str]:
-        """The dataset's digest under its name."""
+        """The texts' digest under their name."""
         code = hashlib.sha256()
         for document in self:
             add_text(code, document)
@@ -116,6 +102,46 @@ class TextCorpus(Corpus):
     def digest(self) -> str:
         """SHA-256 of the texts and ids."""
         return digest_of("texts", self.parts)
+
+
+class TextCorpus(_Texts):
+    """The texts of a dataset, labels left aside; a pair is one document of two lines.
+
+    Examples are read where they are asked for; many datasets hold them in memory, though.
+    """
+
+    def __init__(self, dataset: Dataset):
+        """Reads the texts of a dataset through.
+
+        Raises:
+            DataError: If an example has no text.
+        """
+        self.name = str(getattr(dataset, "name", type(dataset).__name__))
+        self._dataset = dataset
+        for _ in each_text(dataset):
+            pass
+
+    def __iter__(self) -> Iterator[Document]:
+        for index, (text, pair) in enumerate(each_text(self._dataset)):
+            whole = text if pair is None else f"{text}\n{pair}"
+            yield Document(whole, id_of(self._dataset, index))
+
+
+class TableCorpus(_Texts):
+    """The texts of a table, read in turn; a pair is one document of two lines."""
+
+    def __init__(self, file: str | Path, text_column: str = ""):
+        """Reads the table through.
+
+        Raises:
+            DataError: Naming every line that cannot be used, or if there is no such column.
+        """
+        self._texts = Texts(Path(file), text_column)
+        self.name = self._texts.name
+
+    def __iter__(self) -> Iterator[Document]:
+        for number, (text, pair) in enumerate(self._texts):
+            yield Document(text if pair is None else f"{text}\n{pair}", f"{self.name}/{number}")
 
 
 def add_text(code: "hashlib._Hash", document: Document) -> None:

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from tlearn.data.corpus import Corpus, JoinedCorpus, TextCorpus
+from tlearn.data.corpus import Corpus, JoinedCorpus, TableCorpus, TextCorpus
 from tlearn.data.corpus_files import SUFFIXES, Errors, FileCorpus, Form, is_heading, read_lines
 from tlearn.data.corpus_tfds import TfdsCorpus
 from tlearn.data.embedded import EmbeddedCorpus
@@ -16,7 +16,6 @@ from tlearn.data.places import is_place, named_split, place_of
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
 from tlearn.data.text_dataset import joined_texts
-from tlearn.data.text_files import read_texts
 from tlearn.data.text_opening import TextOptions, text_splits
 
 FORMS = """\
@@ -152,7 +151,7 @@ def _dataset(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corp
 
 
 def _table(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
-    return TextCorpus(read_texts(where, text_column=asked.text_field))
+    return TableCorpus(where, asked.text_field)
 
 
 def _embedded(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64
 
 from tlearn.data.batches import Batch
+from tlearn.data.document_tokens import Documents, Lengths
 from tlearn.data.errors import DataError
 from tlearn.data.masking import Corrupted, Masking, corrupt
 from tlearn.data.pieces import Packing, Pieces, cut, lay_out, pack
-from tlearn.data.row_cutting import RowBatches, extents, read_tokens, special_token
+from tlearn.data.row_cutting import RowBatches, read_tokens, special_token
 from tlearn.data.streams import draws
 from tlearn.data.token_store import TokenStore
 
@@ -117,13 +118,19 @@ class MaskedBatches(RowBatches):
         return (special["cls"], special["sep"]) if {"cls", "sep"} <= special.keys() else None
 
     @functools.cached_property
+    def _documents(self) -> Documents:
+        return Documents(self.store)
+
+    @functools.cached_property
     def _pieces(self) -> Pieces:
-        begins, stops = extents(self.store)
-        return cut(stops - begins, self.length - (2 if self._marks else 0))
+        room = self.length - (2 if self._marks else 0)
+        return cut(Lengths(self._documents), room, self.store.scratch)
 
     @functools.cached_property
     def _packing(self) -> Packing:
-        return pack(self._pieces.counts + (2 if self._marks else 0), self.length)
+        near, more = self.store.scratch, 2 if self._marks else 0
+        costs = self._pieces.costs(np.arange(self.length + 1) + more, near)
+        return pack(costs, self.length, near)
 
     @property
     def examples_per_epoch(self) -> int:
@@ -142,9 +149,10 @@ class MaskedBatches(RowBatches):
 
     def _make(self, epoch: int, examples: Int64[np.ndarray, " e"]) -> Batch:
         row, number, piece = self._packing.of(examples)
-        sizes = self._pieces.counts[piece] + (2 if self._marks else 0)
+        found = self._pieces.of(piece)
+        sizes = found.counts + (2 if self._marks else 0)
         lay = lay_out(row, sizes)
-        begin = extents(self.store)[0][self._pieces.documents[piece]] + self._pieces.begins[piece]
+        begin = self._documents.begins(found.documents) + found.begins
         at = begin[lay.piece] + lay.place - (1 if self._marks else 0)
         read = read_tokens(self.store, at)
         if self._marks:

@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data.batches import Batch
-from tlearn.data.document_tokens import EndToEnd, MarkedDocuments
+from tlearn.data.document_tokens import EndToEnd, Lengths, MarkedDocuments, end_to_end
 from tlearn.data.errors import DataError
 from tlearn.data.pieces import Packing, Pieces, cut, lay_out, pack
 from tlearn.data.row_cutting import RowBatches
-from tlearn.data.streams import permutation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,17 +68,18 @@ class PackedBatches(RowBatches):
 
     @functools.cached_property
     def _pieces(self) -> Pieces:
-        return cut(self._documents.lengths - 1, self.length)
+        read = Lengths(self._documents.documents, self._documents.marks - 1)
+        return cut(read, self.length, self.store.scratch)
 
     @functools.cached_property
     def _packing(self) -> Packing:
-        return pack(self._pieces.counts, self.length)
+        near = self.store.scratch
+        return pack(self._pieces.costs(np.arange(self.length + 1), near), self.length, near)
 
     @functools.cached_property
     def targets_per_epoch(self) -> int:
         """Counts the tokens that an epoch predicts."""
-        lengths = self._documents.lengths
-        return int(lengths.sum()) - (1 if self.cross else len(lengths))
+        return self._documents.total - (1 if self.cross else len(self._documents))
 
     @property
     def examples_per_epoch(self) -> int:
@@ -105,9 +105,10 @@ class PackedBatches(RowBatches):
 
     def _packed(self, examples: np.ndarray) -> Batch:
         row, number, piece = self._packing.of(examples)
-        lay = lay_out(row, self._pieces.counts[piece])
-        document = self._pieces.documents[piece][lay.piece]
-        place = self._pieces.begins[piece][lay.piece] + lay.place
+        found = self._pieces.of(piece)
+        lay = lay_out(row, found.counts)
+        document = found.documents[lay.piece]
+        place = found.begins[lay.piece] + lay.place
         shape = (len(examples), self.length)
         tokens = np.full(shape, self.store.pad, np.int32)
         segments, targets = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
@@ -118,14 +119,12 @@ class PackedBatches(RowBatches):
         return {"tokens": tokens, "segments": segments, "targets": targets}
 
     def _lay(self, epoch: int) -> EndToEnd:
-        count = len(self._documents.lengths)
-        chosen = permutation(self.seed, "documents", count, epoch)
-        return EndToEnd(self._documents, chosen if self.shuffle else np.arange(count))
+        return end_to_end(self._documents, self.seed, epoch, shuffle=self.shuffle)
 
     def _cut_through(self, epoch: int, examples: np.ndarray) -> Batch:
         places = examples[:, None] * self.length + np.arange(self.length + 1)
         real = places[:, :-1] < self.targets_per_epoch
-        line = self._keep(epoch, self._lay)
+        line = self._keep("line", epoch, self._lay)
         read = line.read(np.minimum(places, self.targets_per_epoch))
         return {
             "tokens": np.where(real, read[:, :-1], np.int32(self.store.pad)),

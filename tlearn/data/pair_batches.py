@@ -81,7 +81,7 @@ class PairBatches(RowBatches):
             raise DataError(f"short {self.short}; expected a share from 0 to 1")
         # Made now, so that what they need is missed before anything is compiled.
         _ = self._masker, self._marks
-        if self.order == "next" and len(self._sentences.full) < 2:
+        if self.order == "next" and len(self._sentences.documents) < 2:
             raise DataError(
                 f"{self.store.name} has one document: a segment that does not follow is taken from "
                 "another one; give more documents, or order='swap'"

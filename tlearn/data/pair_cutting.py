@@ -4,13 +4,18 @@ Shapes: ``n`` documents, ``q`` chunks of text.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from tlearn.data.row_cutting import extents
-from tlearn.data.streams import draws, uniform
+from tlearn.data import scratch
+from tlearn.data.document_tokens import Documents
+from tlearn.data.streams import stream, uniform
 from tlearn.data.token_store import TokenStore
+
+_TOKENS_AT_ONCE = 1 << 18
+"""Tokens of documents that are cut up together, unless it is one document."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,13 +48,11 @@ class Sentences:
 
     def __init__(self, store: TokenStore, room: int):
         """Reads where documents and sentences begin."""
-        self.begins, self.stops = extents(store)
-        self._at = np.asarray(store.sentences, np.int64)
-        self._first = np.searchsorted(self._at, self.begins)
-        self._last = np.searchsorted(self._at, self.stops)
-        self._room = room
-        self.full = np.flatnonzero(self.stops > self.begins)
+        self.documents = Documents(store)
         """Documents that have tokens."""
+        self._near = store.scratch
+        self._at = scratch.array_of(store.sentences, self._near)
+        self._room = room
 
     def reach(
         self,
@@ -77,23 +80,47 @@ class Sentences:
         models see short texts too (Devlin et al. 2019, the published code). A last chunk of one
         token cannot be split and is left out.
         """
-        documents, count = self.full, len(self.full)
-        even = uniform(draws(seed, "short documents", 2 * count, 0, np.zeros(1, np.int64))[0])
-        smaller = 2 + (even[count:] * (self._room - 1)).astype(np.int64)
-        goals = np.where(even[:count] < short, smaller, self._room)
-        place, stop = self.begins[documents], self.stops[documents]
+        count = len(self.documents)
+        drawn, sizes = (stream(seed, "short documents").bit_generator for _ in range(2))
+        for begin, end in scratch.chunks(count):
+            sizes.random_raw(end - begin)
+
+        def cut_up() -> Iterator[np.ndarray]:
+            yield np.zeros((0, 4), np.int64)
+            begin = 0
+            while begin < count:
+                end = self._together(begin)
+                even, size = (uniform(bits.random_raw(end - begin)) for bits in (drawn, sizes))
+                smaller = 2 + (size * (self._room - 1)).astype(np.int64)
+                goals = np.where(even < short, smaller, self._room)
+                yield self._cut_up(np.arange(begin, end), goals)
+                begin = end
+
+        return Chunks(*scratch.filled(cut_up(), self._near).T)
+
+    def _together(self, begin: int) -> int:
+        """How far documents go that are cut up at once: not many, nor many tokens."""
+        some = np.arange(begin, min(begin + scratch.CHUNK, len(self.documents)))
+        first = self.documents.begins(some[:1]) + _TOKENS_AT_ONCE
+        return begin + max(1, int(np.searchsorted(self.documents.stops(some), first)[0]))
+
+    def _cut_up(
+        self, documents: Int64[np.ndarray, " n"], goals: Int64[np.ndarray, " n"]
+    ) -> Int64[np.ndarray, "q 4"]:
+        """Cuts some documents; a row is a chunk as `Chunks` has it."""
+        place, stop = self.documents.begins(documents), self.documents.stops(documents)
+        documents = self.documents.numbers(documents)
         found: list[np.ndarray] = []
         # Every document's next chunk at once: as many turns as the longest one has chunks.
         while len(documents):
             end = self.reach(place, goals, stop)
-            found.append(np.stack([documents, place, end - place, goals]))
+            found.append(np.stack([documents, place, end - place, goals], axis=1))
             more = end < stop
             documents, goals, place, stop = documents[more], goals[more], end[more], stop[more]
-        if not found:
-            return Chunks(*np.zeros((4, 0), np.int64))
-        all_ = np.concatenate(found, axis=1)
-        all_ = all_[:, all_[2] > 1]
-        return Chunks(*all_[:, np.lexsort((all_[1], all_[0]))])
+        cuts = np.concatenate(found)
+        cuts = cuts[cuts[:, 2] > 1]
+        # Chunks of different documents never begin at one place, so that says which is first.
+        return cuts[np.argsort(cuts[:, 1], kind="stable")]
 
     def split(
         self,
@@ -125,13 +152,14 @@ class Sentences:
             goal: Tokens wanted.
             bits: Random numbers for the document and the sentence.
         """
-        own = np.searchsorted(self.full, documents)
-        other = below(np.full(len(own), len(self.full) - 1), bits[:, 0])
-        other = self.full[other + (other >= own)]
-        sentence = self._first[other]
-        sentence = sentence + below(self._last[other] - sentence, bits[:, 1])
+        own = self.documents.places(documents)
+        other = below(np.full(len(own), len(self.documents) - 1), bits[:, 0])
+        other = other + (other >= own)
+        stop = self.documents.stops(other)
+        first = np.searchsorted(self._at, self.documents.begins(other))
+        sentence = first + below(np.searchsorted(self._at, stop) - first, bits[:, 1])
         begin = self._at[sentence]
-        return begin, self.reach(begin, np.maximum(goal, 1), self.stops[other]) - begin
+        return begin, self.reach(begin, np.maximum(goal, 1), stop) - begin
 
 
 def below(

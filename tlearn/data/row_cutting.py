@@ -1,6 +1,6 @@
 """What batches of pre-training share: a corpus of tokens cut into rows, each read once an epoch.
 
-Shapes: ``b`` rows of a batch, ``t`` tokens of a row, ``n`` documents.
+Shapes: ``b`` rows of a batch, ``t`` tokens of a row.
 """
 
 import abc
@@ -12,12 +12,13 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from tlearn.data.batches import Batch
-from tlearn.data.blocks import block, check_blocks, epoch_order
+from tlearn.data.blocks import block, check_blocks
 from tlearn.data.errors import DataError, closest
+from tlearn.data.long_orders import long_permutation
 from tlearn.data.token_store import TokenStore
 
-_KEPT = 4
-"""Epochs of which something is kept at hand: prefetching looks one ahead."""
+_KEPT = 8
+"""Things kept at hand, two of an epoch at most: prefetching looks one ahead."""
 
 T = TypeVar("T")
 
@@ -51,7 +52,9 @@ class RowBatches(abc.ABC):
     shuffle: bool
     host_index: int = 0
     host_count: int = 1
-    _held: dict[int, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
+    _held: dict[tuple[str, int], Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         check_blocks(self.batch_size, self.seed, self.host_index, self.host_count)
@@ -90,13 +93,25 @@ class RowBatches(abc.ABC):
 
     def visits(self, epoch: int) -> Int64[np.ndarray, " e"]:
         """Lists the rows' numbers in the order in which an epoch visits them."""
-        count = self.examples_per_epoch
-        return epoch_order(self.seed, epoch, count) if self.shuffle else np.arange(count)
+        order = self._order(epoch)
+        return np.arange(self.examples_per_epoch) if order is None else order
+
+    def _order(self, epoch: int) -> Int64[np.ndarray, " e"] | None:
+        """The order of an epoch's rows; None as they come."""
+        if not self.shuffle:
+            return None
+        count, near = self.examples_per_epoch, self.store.scratch
+        return self._keep(
+            "order", epoch, lambda n: long_permutation(self.seed, "order", count, n, near=near)
+        )
 
     def rows(self, step: int) -> Int64[np.ndarray, " b"]:
         """Numbers of a batch's rows within their epoch's, -1 where a row only fills it."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        chosen = self.visits(epoch)[position * self.batch_size :][: self.batch_size]
+        begin = position * self.batch_size
+        end = min(begin + self.batch_size, self.examples_per_epoch)
+        order = self._order(epoch)
+        chosen = np.arange(begin, end) if order is None else order[begin:end]
         here = block(self.batch_size, self.host_index, self.host_count)
         return np.where(here < len(chosen), chosen[here % len(chosen)], -1).astype(np.int64)
 
@@ -131,15 +146,15 @@ class RowBatches(abc.ABC):
         out[: len(made)] = made
         return out
 
-    def _keep(self, epoch: int, make: Callable[[int], T]) -> T:
+    def _keep(self, what: str, epoch: int, make: Callable[[int], T]) -> T:
         """Makes something of an epoch, once while that epoch is being read."""
-        epoch = epoch if self.shuffle else 0
-        held = self._held.get(epoch)
+        key = (what, epoch if self.shuffle else 0)
+        held = self._held.get(key)
         if held is None:
-            held = make(epoch)
+            held = make(key[1])
             # A new dictionary in the old one's place: other threads may be reading that.
             kept = dict(list(self._held.items())[1 - _KEPT :])
-            object.__setattr__(self, "_held", {**kept, epoch: held})
+            object.__setattr__(self, "_held", {**kept, key: held})
         return held
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,12 +168,6 @@ class RowBatches(abc.ABC):
             f"{self.store.name}: {self.examples_per_epoch} rows of {self.length} tokens, {order}, "
             f"{self.steps_per_epoch} batches of {self.batch_size} an epoch: {self.preparation}"
         )
-
-
-def extents(store: TokenStore) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Tells where each document begins and ends in the tokens."""
-    starts = np.asarray(store.starts, np.int64)
-    return starts[:-1], starts[1:]
 
 
 def read_tokens(

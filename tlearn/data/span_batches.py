@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data.batches import Batch
+from tlearn.data.document_tokens import Documents, Lengths
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.pieces import Packing, Pieces, cut, lay_out, pack
-from tlearn.data.row_cutting import RowBatches, check_token, extents, read_tokens
+from tlearn.data.row_cutting import RowBatches, check_token, read_tokens
 from tlearn.data.span_corruption import (
     Shares,
     Sides,
@@ -116,20 +117,29 @@ class SpanBatches(RowBatches):
         return int(side_sizes(np.array([self._most]), self.rate, self.mean)[1][0])
 
     @functools.cached_property
+    def _documents(self) -> Documents:
+        return Documents(self.store)
+
+    @functools.cached_property
     def _pieces(self) -> Pieces:
-        begins, stops = extents(self.store)
-        return cut(stops - begins, self._most)
+        return cut(Lengths(self._documents), self._most, self.store.scratch)
 
     @functools.cached_property
     def _packing(self) -> Packing:
-        counts = self._pieces.counts
+        near = self.store.scratch
+        return pack(self._pieces.costs(self._costs, near), self.length, near)
+
+    @property
+    def _costs(self) -> Int64[np.ndarray, " c"]:
+        """What a piece takes up of a row, by how many tokens it has."""
+        counts = np.arange(self._most + 1)
         if not self._spans:
             # However a piece is split, no side gets more than its tokens, or the end mark and one.
-            return pack(np.maximum(counts, 2), self.length)
+            return np.maximum(counts, 2)
         encoder, decoder = side_sizes(counts, self.rate, self.mean)
         # A piece is charged for the side that it fills more of, so that neither overflows.
         scaled = -(-decoder * self.length // self.decoder_length)
-        return pack(np.maximum(encoder, scaled), self.length)
+        return np.maximum(encoder, scaled)
 
     @property
     def examples_per_epoch(self) -> int:
@@ -152,8 +162,9 @@ class SpanBatches(RowBatches):
 
     def _make(self, epoch: int, examples: Int64[np.ndarray, " e"]) -> Batch:
         row, number, piece = self._packing.of(examples)
-        counts = self._pieces.counts[piece]
-        begins = extents(self.store)[0][self._pieces.documents[piece]] + self._pieces.begins[piece]
+        found = self._pieces.of(piece)
+        counts = found.counts
+        begins = self._documents.begins(found.documents) + found.begins
         sides = self._split(epoch, examples, row, number, counts)
         made = {}
         for names, width, sizes, codes in (

@@ -14,7 +14,7 @@ class Spliced:
         self,
         sources: Sequence[Any],
         begins: Int64[np.ndarray, " k"],
-        lengths: Int64[np.ndarray, " k"],
+        starts: Int64[np.ndarray, " k1"],
         which: Int64[np.ndarray, " k"] | None = None,
         shifts: Int64[np.ndarray, " k"] | None = None,
     ):
@@ -23,12 +23,12 @@ class Spliced:
         Args:
             sources: The arrays [n].
             begins: Where each piece begins in its array.
-            lengths: How long each piece is.
+            starts: Where each piece begins in the whole, and where the last one ends.
             which: The number of each piece's array; the first of all if left out.
             shifts: What is added to the numbers of each piece.
         """
         self._sources, self._begins = tuple(sources), begins
-        self._starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self._starts = starts
         self._which, self._shifts = which, shifts
         self.dtype = np.dtype(self._sources[0].dtype)
 

@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlearn.data.batches import Batch
-from tlearn.data.document_tokens import EndToEnd, MarkedDocuments
+from tlearn.data.document_tokens import EndToEnd, MarkedDocuments, end_to_end
 from tlearn.data.errors import DataError
 from tlearn.data.row_cutting import RowBatches
-from tlearn.data.streams import permutation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ class StreamBatches(RowBatches):
 
     @functools.cached_property
     def _targets(self) -> int:
-        return int(self._documents.lengths.sum()) - 1
+        return self._documents.total - 1
 
     @functools.cached_property
     def _counts(self) -> Int64[np.ndarray, " b"]:
@@ -94,14 +93,11 @@ class StreamBatches(RowBatches):
         """Counts the tokens that an epoch predicts."""
         return self._targets
 
-    def visits(self, epoch: int) -> Int64[np.ndarray, " e"]:
-        """Lists the rows' numbers in the order in which an epoch visits them: as they come."""
-        return np.arange(self.examples_per_epoch)
+    def _order(self, epoch: int) -> None:
+        """Rows come as they are cut."""
 
     def _lay(self, epoch: int) -> EndToEnd:
-        count = len(self._documents.lengths)
-        chosen = permutation(self.seed, "documents", count, epoch)
-        return EndToEnd(self._documents, chosen if self.shuffle else np.arange(count))
+        return end_to_end(self._documents, self.seed, epoch, shuffle=self.shuffle)
 
     def _make(self, epoch: int, examples: Int64[np.ndarray, " e"]) -> Batch:
         part, stream = np.divmod(examples, self.batch_size)
@@ -109,7 +105,7 @@ class StreamBatches(RowBatches):
         begin = (np.cumsum(self._counts) - self._counts)[stream] + before
         count = np.minimum(self._counts[stream] - before, self.length)
         places = np.minimum(begin[:, None] + np.arange(self.length + 1), self._targets)
-        read = self._keep(epoch, self._lay).read(places)
+        read = self._keep("line", epoch, self._lay).read(places)
         real = np.arange(self.length) < count[:, None]
         return {
             "tokens": np.where(real, read[:, :-1], np.int32(self.store.pad)),

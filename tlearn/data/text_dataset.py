@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -118,13 +118,13 @@ def unlabelled(
     return TextDataset(texts, np.zeros(len(texts), np.float32), pairs=pairs, name=name)
 
 
-def texts_of(dataset: Dataset) -> tuple[list[str], list[str] | None]:
-    """Lists all texts of a dataset, and their second texts where its examples are pairs.
+def each_text(dataset: Dataset) -> Iterator[tuple[str, str | None]]:
+    """Reads the texts of a dataset in turn, each with its second text where examples are pairs.
 
     Raises:
         DataError: Naming the first example that has no text, or lacks the others' second text.
     """
-    texts, pairs = [], []
+    pairs = None
     for index in range(len(dataset)):
         example = dataset[index]
         if "text" not in example:
@@ -132,16 +132,25 @@ def texts_of(dataset: Dataset) -> tuple[list[str], list[str] | None]:
                 f"example {index} of {getattr(dataset, 'name', type(dataset).__name__)} has no "
                 f"text, only {', '.join(example)}"
             )
-        texts.append(example["text"])
-        if example.get("pair") is not None:
-            pairs.append(example["pair"])
-        if pairs and len(pairs) != len(texts):
+        pair = example.get("pair")
+        pairs = pair is not None if pairs is None else pairs
+        if pairs != (pair is not None):
             raise DataError(
                 f"example {index} of {getattr(dataset, 'name', type(dataset).__name__)} has "
-                f"{'no second text' if len(pairs) < len(texts) else 'a second text'}, unlike those "
-                "before it"
+                f"{'no second text' if pairs else 'a second text'}, unlike those before it"
             )
-    return texts, pairs or None
+        yield example["text"], pair
+
+
+def texts_of(dataset: Dataset) -> tuple[list[str], list[str] | None]:
+    """Lists all texts of a dataset, and their second texts where its examples are pairs.
+
+    Raises:
+        DataError: As `each_text`.
+    """
+    found = list(each_text(dataset))
+    pairs = [pair for _, pair in found if pair is not None]
+    return [text for text, _ in found], pairs or None
 
 
 def sorted_labels(labels: Sequence[str] | set[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Texts with labels out of a table: CSV, TSV or lines of JSON, by column names or numbers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from tlearn.data.errors import DataError, listing
 from tlearn.data.text_columns import Columns, find_columns
 from tlearn.data.text_dataset import TextDataset, number, sorted_labels, unlabelled
-from tlearn.data.text_rows import ABSENT, Table, read_table
+from tlearn.data.text_rows import ABSENT, Table, open_table, read_table
 
 LabelKind = Literal["auto", "class", "number"]
 """Whether labels are names of classes, or numbers to estimate; ``auto`` takes them as numbers where
@@ -98,19 +98,48 @@ def read_texts(
     Raises:
         DataError: As `text_file`.
     """
-    asked = Columns(text_column, pair_column)
-    path = Path(file)
-    lines = path.name.removesuffix(".gz").endswith(".txt") and not (form or asked.text)
-    if lines:
-        asked, header, form = Columns("1"), False, "tsv"
-    table = _read(path, asked, header, form, (), False)
-    places = _places(table, asked, labelled=False)
-    problems: list[str] = []
-    texts = _texts(table, places.text, "text", problems)
-    pairs = None if places.pair is None else _texts(table, places.pair, "second text", problems)
-    if problems:
-        raise DataError(f"{path}: these lines cannot be used:\n{listing(problems)}")
-    return unlabelled(texts, pairs, name=path.name)
+    found = Texts(Path(file), text_column, pair_column, header=header, form=form)
+    rows = list(found)
+    pairs = None if found.places.pair is None else [pair or "" for _, pair in rows]
+    return unlabelled([text for text, _ in rows], pairs, name=found.name)
+
+
+class Texts:
+    """Texts of a table, checked once and then read in turn: each with its second text or None."""
+
+    def __init__(
+        self,
+        file: Path,
+        text_column: str = "",
+        pair_column: str = "",
+        *,
+        header: bool | None = None,
+        form: str = "",
+    ):
+        """Reads the table through; see `read_texts`.
+
+        Raises:
+            DataError: As `text_file`.
+        """
+        asked = Columns(text_column, pair_column)
+        lines = file.name.removesuffix(".gz").endswith(".txt") and not (form or asked.text)
+        if lines:
+            asked, header, form = Columns("1"), False, "tsv"
+        self.name = file.name
+        self._table = open_table(file.expanduser(), form=form, is_header=_header_of(asked, header))
+        self.places = _places(self._table, asked, labelled=False)
+        columns = ((self.places.text, "text"), (self.places.pair, "second text"))
+        problems: list[str] = []
+        for place, what in columns:
+            if place is not None:
+                problems += filter(None, _checked(self._table, place, what))
+        if problems:
+            raise DataError(f"{file}: these lines cannot be used:\n{listing(problems)}")
+
+    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        text, pair = self.places.text, self.places.pair
+        for _, fields in self._table.rows:
+            yield fields[text], None if pair is None else fields[pair]
 
 
 def coded(spelt: Sequence[str], labels: LabelKind) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -139,10 +168,14 @@ def _read(
     return read_table(
         file.expanduser(),
         form=form,
-        is_header=asked.is_header if header is None else lambda fields: bool(header),
+        is_header=_header_of(asked, header),
         widths=widths,
         skip_ragged=skip_ragged,
     )
+
+
+def _header_of(asked: Columns, header: bool | None) -> Callable[[tuple[str, ...]], bool]:
+    return asked.is_header if header is None else lambda fields: bool(header)
 
 
 def _places(table: Table, asked: Columns, *, labelled: bool) -> Any:
@@ -151,25 +184,29 @@ def _places(table: Table, asked: Columns, *, labelled: bool) -> Any:
         table.header,
         table.width,
         asked,
-        first=table.rows[0][1],
+        first=table.first,
         labelled=labelled,
     )
 
 
 def _texts(table: Table, place: int, what: str, problems: list[str]) -> list[str]:
-    texts = []
+    problems += filter(None, _checked(table, place, what))
+    return [fields[place] for _, fields in table.rows if isinstance(fields[place], str)]
+
+
+def _checked(table: Table, place: int, what: str) -> Iterator[str | None]:
+    """What is wrong with each text of a column; None if nothing is."""
     for line, fields in table.rows:
         value = fields[place]
         if not isinstance(value, str):
-            problems.append(f"line {line}: the {what} is {value!r}, expected a string")
+            yield f"line {line}: the {what} is {value!r}, expected a string"
         elif not value.strip():
-            problems.append(f"line {line}: the {what} is empty")
+            yield f"line {line}: the {what} is empty"
         elif "\0" in value:
             # Written as an escape in JSON: the file holds no such byte.
-            problems.append(f"line {line}: the {what} holds a NUL character")
+            yield f"line {line}: the {what} holds a NUL character"
         else:
-            texts.append(value)
-    return texts
+            yield None
 
 
 def _labels(table: Table, place: int, problems: list[str]) -> list[str]:

@@ -9,7 +9,8 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,25 @@ class Table:
     Attributes:
         file: The file.
         header: Names of the columns; None where there is no header line.
-        rows: Every other row with the number of the line it begins in, from 1.
+        rows: Every other row with the number of the line it begins in, from 1; a list, or read in
+            turn each time.
         skipped: What was left out because it did not fit, where that is allowed.
     """
 
     file: Path
     header: tuple[str, ...] | None
-    rows: list[Row]
+    rows: Iterable[Row]
     skipped: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
         """Counts the columns."""
-        return len(self.header) if self.header is not None else len(self.rows[0][1])
+        return len(self.header) if self.header is not None else len(self.first)
+
+    @property
+    def first(self) -> tuple[Any, ...]:
+        """The first row's fields."""
+        return next(iter(self.rows))[1]
 
 
 def form_of(file: Path) -> str:
@@ -75,13 +82,26 @@ def read_table(
     widths: tuple[int, ...] = (),
     skip_ragged: bool = False,
 ) -> Table:
-    """Reads a file whole.
+    """Reads a file whole; as `open_table` otherwise."""
+    table = open_table(file, form=form, is_header=is_header, widths=widths, skip_ragged=skip_ragged)
+    return dataclasses.replace(table, rows=list(table.rows))
+
+
+def open_table(
+    file: Path,
+    *,
+    form: str = "",
+    is_header: Callable[[tuple[str, ...]], bool] = lambda fields: True,
+    widths: tuple[int, ...] = (),
+    skip_ragged: bool = False,
+) -> Table:
+    """Checks a file, whose rows are then read in turn each time they are asked for.
 
     Args:
         file: UTF-8, with or without a byte-order mark; unpacked if its name ends in ``.gz``.
         form: ``tsv`` (quotes are letters like any other, as in the files of GLUE), ``csv`` (fields
-            may be quoted) or ``jsonl`` (an object a line, or one list of objects); by the name
-            where it is empty.
+            may be quoted) or ``jsonl`` (an object a line, or one list of objects, which is read
+            whole); by the name where it is empty.
         is_header: Told the first row of a TSV or CSV; says whether it names the columns.
         widths: Numbers of fields a row may have where there is no header; the first row's if empty.
         skip_ragged: Leave out rows with another number of fields, and tell of them, instead of
@@ -99,22 +119,22 @@ def read_table(
         )
         raise DataError(f"{file}: no such file; {near}")
     form = form or form_of(file)
-    text = _decoded(file, _unpacked(file))
+    _check_bytes(file)
     if form == "jsonl":
-        return _objects(file, text)
-    rows = _quoted(file, text) if form == "csv" else _plain(text)
-    if not rows:
+        return _objects(file)
+    every = _Rows(file, _quoted if form == "csv" else _plain)
+    first = next(iter(every), None)
+    if first is None:
         raise DataError(f"{file}: holds no line")
-    header = None
-    if is_header(rows[0][1]):
-        header = tuple(field.strip() for field in rows[0][1])
-        rows = rows[1:]
-        if not rows:
-            raise DataError(f"{file}: holds a header line and nothing else")
-    allowed = (len(header),) if header is not None else widths or (len(rows[0][1]),)
-    fits = [row for row in rows if len(row[1]) in allowed]
-    ragged = [f"line {n}: {len(f)} fields" for n, f in rows if len(f) not in allowed]
-    if ragged and not (skip_ragged and fits):
+    header = tuple(field.strip() for field in first[1]) if is_header(first[1]) else None
+    below = dataclasses.replace(every, skip=0 if header is None else 1)
+    first = next(iter(below), None)
+    if first is None:
+        raise DataError(f"{file}: holds a header line and nothing else")
+    allowed = (len(header),) if header is not None else widths or (len(first[1]),)
+    ragged = [f"line {n}: {len(f)} fields" for n, f in below if len(f) not in allowed]
+    fits = dataclasses.replace(below, widths=allowed)
+    if ragged and not (skip_ragged and next(iter(fits), None)):
         whose = "the header has" if header is not None else "the first row has"
         whose = "expected" if widths and header is None else whose
         tab = "" if form == "csv" else "; a tab within a text must be written as a space"
@@ -124,89 +144,120 @@ def read_table(
     return Table(file, header, fits, tuple(ragged))
 
 
-def _unpacked(file: Path) -> bytes:
-    data = file.read_bytes()
-    if file.suffix != ".gz":
-        return data
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Rows of a file in their order, read anew each time."""
+
+    file: Path
+    read: Callable[[Path], Iterator[Row]]
+    skip: int = 0
+    widths: tuple[int, ...] = ()
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in islice(self.read(self.file), self.skip, None):
+            if not self.widths or len(row[1]) in self.widths:
+                yield row
+
+
+def _opened(file: Path) -> Any:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+
+
+def _lines(file: Path, newline: str) -> Iterator[str]:
+    # What is no UTF-8 was told before; what somebody writes in the meantime is told by the digest.
+    with io.TextIOWrapper(_opened(file), "utf-8-sig", "replace", newline) as handle:
+        yield from handle
+
+
+def _check_bytes(file: Path) -> None:
+    problems = []
     try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+        with _opened(file) as handle:
+            for number, line in enumerate(handle, 1):
+                if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    raise DataError(f"{file}: is UTF-16; store it as UTF-8")
+                raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if problem := bad_byte(raw.removesuffix(b"\n")):
+                    problems.append(f"line {number}: {problem}")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{file}: cannot be unpacked, it is damaged or cut off: {error}") from error
+    if problems:
+        raise DataError(
+            f"{file}: is not UTF-8 text; store it as UTF-8 again, from what it is (latin-1?), "
+            f"without NUL bytes:\n{listing(problems)}"
+        )
 
 
-def _decoded(file: Path, data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{file}: is UTF-16; store it as UTF-8")
-    data = data.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" not in text:
-        return text
-    found = ((number, bad_byte(line)) for number, line in enumerate(data.split(b"\n"), 1))
-    problems = [f"line {number}: {problem}" for number, problem in found if problem]
-    raise DataError(
-        f"{file}: is not UTF-8 text; store it as UTF-8 again, from what it is (latin-1?), without "
-        f"NUL bytes:\n{listing(problems)}"
-    )
-
-
-def _plain(text: str) -> list[Row]:
+def _plain(file: Path) -> Iterator[Row]:
     # Lines end where editors see them end; str.splitlines would also cut at rarer separators.
-    lines = text.split("\n")
-    return [
-        (number, tuple(line.removesuffix("\r").split("\t")))
-        for number, line in enumerate(lines, 1)
-        if line.strip("\r")
-    ]
+    for number, text in enumerate(_lines(file, "\n"), 1):
+        line = text.removesuffix("\n")
+        if line.strip("\r"):
+            yield number, tuple(line.removesuffix("\r").split("\t"))
 
 
-def _quoted(file: Path, text: str) -> list[Row]:
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        rows: list[Row] = []
-        begins = 1
-        for row in reader:
-            if row:
-                rows.append((begins, tuple(row)))
-            begins = reader.line_num + 1
-        return rows
-    except csv.Error as error:
-        raise DataError(f"{file}: no comma-separated table at line {begins}: {error}") from error
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _objects(file: Path, text: str) -> Table:
-    """Reads lines of JSON, or one list; the columns are all keys, in the order they come."""
-    problems: list[str] = []
-    found: list[tuple[int, Any]] = []
-    if text.lstrip().startswith("["):
+def _quoted(file: Path) -> Iterator[Row]:
+    reader = csv.reader(_lines(file, ""), strict=True)
+    begins = 1
+    while True:
+        limit = csv.field_size_limit(sys.maxsize)
         try:
-            found = list(enumerate(json.loads(text), 1))
+            row = next(reader, None)
+        except csv.Error as error:
+            raise DataError(
+                f"{file}: no comma-separated table at line {begins}: {error}"
+            ) from error
+        finally:
+            csv.field_size_limit(limit)
+        if row is None:
+            return
+        if row:
+            yield begins, tuple(row)
+        begins = reader.line_num + 1
+
+
+def _objects(file: Path) -> Table:
+    """Opens lines of JSON, or one list; the columns are all keys, in the order they come."""
+    first = next((line for line in _lines(file, "\n") if line.strip()), "")
+    what, listed = "line", None
+    if first.lstrip().startswith("["):
+        try:
+            listed = list(enumerate(json.loads("".join(_lines(file, "\n"))), 1))
         except (ValueError, RecursionError) as error:
             raise DataError(f"{file}: no JSON: {error}") from error
         what = "entry"
-    else:
-        what = "line"
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                found.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                problems.append(f"line {number}: no JSON: {error}")
-    problems += [
-        f"{what} {number}: {type(value).__name__}, expected an object"
-        for number, value in found
-        if not isinstance(value, dict)
-    ]
-    if problems:
-        raise DataError(f"{file}: expected an object a line:\n{listing(problems)}")
+    unread: list[str] = []
+    others: list[str] = []
+    columns: dict[str, None] = {}
+    found = 0
+    for number, value in _values(file, unread) if listed is None else listed:
+        found += 1
+        if isinstance(value, dict):
+            columns.update(dict.fromkeys(value))
+        else:
+            others.append(f"{what} {number}: {type(value).__name__}, expected an object")
+    if unread or others:
+        raise DataError(f"{file}: expected an object a line:\n{listing([*unread, *others])}")
     if not found:
         raise DataError(f"{file}: holds no line")
-    header = tuple(dict.fromkeys(key for _, value in found for key in value))
-    rows = [(n, tuple(value.get(key, ABSENT) for key in header)) for n, value in found]
-    return Table(file, header, rows)
+    header = tuple(columns)
+
+    def rows(file: Path) -> Iterator[Row]:
+        problems: list[str] = []
+        for number, value in _values(file, problems) if listed is None else listed:
+            yield number, tuple(value.get(key, ABSENT) for key in header)
+
+    return Table(file, header, _Rows(file, rows))
+
+
+def _values(file: Path, problems: list[str]) -> Iterator[tuple[int, Any]]:
+    """Values of lines of JSON with their numbers; what is none is added to the problems."""
+    for number, line in enumerate(_lines(file, "\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problems.append(f"line {number}: no JSON: {error}")
+            continue
+        yield number, value

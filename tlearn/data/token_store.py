@@ -15,9 +15,10 @@ from jaxtyping import Int32, Int64
 
 from tlearn.data.corpus import Corpus
 from tlearn.data.errors import DataError
+from tlearn.data.long_orders import in_two, long_permutation
+from tlearn.data.scratch import chunks
 from tlearn.data.sentences import pieces
-from tlearn.data.spliced import Spliced
-from tlearn.data.streams import permutation
+from tlearn.data.store_parts import Chosen, Runs
 from tlearn.data.token_store_file import FORMAT, SHARD, Writer, map_files, new_folder, read_meta
 from tlearn.data.tokenizer import Tokenizer
 from tlearn.data.word_starts import WordStarts
@@ -50,6 +51,8 @@ class TokenStore:
         left_out: Documents, or docstrings, left out for a held-out text; None where nothing was
             held out, or a store of an earlier version did not count.
         folder: Where it lies; None for a part of one.
+        scratch: A folder on whose disk lies what is worked out of it, where that is too long for
+            memory; the system's own if None.
     """
 
     name: str
@@ -67,6 +70,7 @@ class TokenStore:
     empty: int = 0
     left_out: int | None = None
     folder: Path | None = None
+    scratch: Path | None = None
 
     def __len__(self) -> int:
         """The number of documents."""
@@ -91,20 +95,17 @@ class TokenStore:
                 f"{chosen.min() if chosen.size else '-'} to {chosen.max() if chosen.size else '-'};"
                 f" expected at least one, from 0 to {len(self) - 1}"
             )
-        begins, ends = np.asarray(self.starts[chosen]), np.asarray(self.starts[chosen + 1])
-        lengths = ends - begins
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        first = np.searchsorted(self.sentences, begins)
-        counts = np.searchsorted(self.sentences, ends) - first
-        words = self.word_starts
-        code = hashlib.sha256(f"{self.digest} part".encode() + chosen.astype("<i8").tobytes())
+        code = hashlib.sha256(f"{self.digest} part".encode())
+        for begin, end in chunks(len(chosen)):
+            code.update(chosen[begin:end].astype("<i8").tobytes())
+        runs, words = Runs(self.starts, chosen, self.scratch), self.word_starts
         return dataclasses.replace(
             self,
-            tokens=Spliced([self.tokens], begins, lengths),
-            starts=starts,
-            sentences=Spliced([self.sentences], first, counts, shifts=starts[:-1] - begins),
-            word_starts=None if words is None else Spliced([words], begins, lengths),
-            ids=_Chosen(self.ids, chosen),
+            tokens=runs.of(self.tokens),
+            starts=runs.starts,
+            sentences=runs.places_of(self.sentences),
+            word_starts=None if words is None else runs.of(words),
+            ids=Chosen(self.ids, chosen),
             digest=code.hexdigest(),
             folder=None,
             empty=0,
@@ -118,19 +119,6 @@ class TokenStore:
             f"{self.name}: {len(self.tokens):,} tokens in {len(self):,} documents{empty}, mean "
             f"{mean:.0f}, {len(self.sentences):,} sentences, vocabulary of {self.vocab_size:,}"
         )
-
-
-class _Chosen(Sequence[str]):
-    def __init__(self, ids: Sequence[str], chosen: np.ndarray):
-        self._ids, self._chosen = ids, chosen
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._ids[int(i)] for i in self._chosen[index]]
-        return self._ids[int(self._chosen[index])]
 
 
 def build_store(
@@ -213,6 +201,7 @@ def _opened(folder: Path, meta: dict[str, Any], tokenizer: Tokenizer, origin: st
         empty=meta["empty"],
         left_out=meta.get("left_out"),
         folder=folder,
+        scratch=folder,
     )
 
 
@@ -338,12 +327,20 @@ def split_store(store: TokenStore, share: float, seed: int) -> tuple[TokenStore,
             f"{store.name}: has one document, which cannot be divided; give validation texts of "
             "their own, or read it as blank: or lines:"
         )
-    order = permutation(seed, "corpus validation", len(store))
-    lengths = np.diff(np.asarray(store.starts))
-    reached = np.cumsum(lengths[order])
-    count = int(np.argmin(np.abs(reached - share * reached[-1]))) + 1
+    order = long_permutation(seed, "corpus validation", len(store), near=store.scratch)
+    whole = len(store.tokens)
+    count = reached = 0
+    nearest = float("inf")
+    for begin, end in chunks(len(store)):
+        numbers = order[begin:end]
+        sums = reached + np.cumsum(store.starts[numbers + 1] - store.starts[numbers])
+        off = np.abs(sums - share * whole)
+        at = int(np.argmin(off))
+        if off[at] < nearest:
+            count, nearest = begin + at + 1, float(off[at])
+        reached = int(sums[-1])
     count = min(max(count, 1), len(store) - 1)
     name = store.name
-    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    held, kept = in_two(order, count, store.scratch)
     train = dataclasses.replace(store.part(kept), name=f"{name} (training)")
     return train, dataclasses.replace(store.part(held), name=f"{name} (validation)")

@@ -186,7 +186,8 @@ def map_files(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     shards = [mapped(f"tokens-{n:05d}.bin", meta["dtype"]) for n in range(len(lengths))]
     tokens: Any = shards[0]
     if len(shards) > 1:
-        tokens = Spliced(shards, np.zeros_like(lengths), lengths, np.arange(len(lengths)))
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        tokens = Spliced(shards, np.zeros_like(lengths), starts, np.arange(len(lengths)))
     words = mapped("words.bin", "?") if "words.bin" in meta["files"] else None
     return {
         "tokens": tokens,
