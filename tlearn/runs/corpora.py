@@ -10,6 +10,7 @@ from tlearn.bodies.facts import TextFacts
 from tlearn.data import DataError, Tokenizer, open_texts
 from tlearn.data.corpus_opening import CorpusOptions, open_corpus
 from tlearn.data.held_out import HeldOut
+from tlearn.data.joined_batches import rows_of_each
 from tlearn.data.joined_store import with_replay
 from tlearn.data.masking import Masking
 from tlearn.data.token_store import TokenStore, build_store, split_store
@@ -67,9 +68,13 @@ def language_task(
         remember = _judged_on(config, source, tokenizer)
     else:
         remember = opened(asked.remember, held) if asked.remember else None
+    if asked.also:
+        told.append(_beside(config))
     rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
     penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
-    head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
+    head = head_of(
+        asked.objective, body, asked.also, penalised=penalised, generator=asked.generator
+    )
     if config.head.head_weights == "source":
         head = _kept(config, source, head)
     return LanguageTask(
@@ -81,6 +86,7 @@ def language_task(
         rows=rows,
         goal=goal_of(
             asked.objective,
+            asked.also,
             activation_penalty=asked.activation_penalty,
             change_penalty=asked.change_penalty,
         ),
@@ -151,6 +157,13 @@ def _replayed(asked: ObjectiveConfig, share: float) -> str:
     return told
 
 
+def _beside(config: RunConfig) -> str:
+    """Says how many rows of a batch the second objective has: a share is told to the nearest."""
+    size = config.train.batch_size
+    _, second = rows_of_each(size, config.objective.also_share)
+    return f"{config.objective.also}: {second} of the {size} rows of a batch ({second / size:.1%})"
+
+
 def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) -> dict[str, Any]:
     """The source's own head, where it predicts the same."""
     there = dict(source.head) if source is not None and source.head is not None else {}
@@ -189,6 +202,8 @@ def rows_of(
         marks=marks,
         sentinels=sentinels,
         start=facts.token("start"),
+        also=asked.also,
+        also_share=asked.also_share,
     )
 
 

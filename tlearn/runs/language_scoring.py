@@ -70,7 +70,7 @@ def score_corpus(
         facts=facts,
         tokenizer=tokenizer,
         rows=rows_of(config, model.body, facts, dict(tokenizer.special), sentinels_of(tokenizer)),
-        goal=goal_of(config.objective.objective),
+        goal=goal_of(config.objective.objective, config.objective.also),
         head=dict(source.head or {}),
     )
     batches = task.eval_batches(store, batch_size)

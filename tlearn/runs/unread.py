@@ -52,10 +52,11 @@ def unread(config: Any) -> list[str]:
         config: A `RunConfig`, whose fields are all there already.
     """
     objective = config.objective.objective
+    asked = {objective, config.objective.also}
     found = [
         f"{name} is for {' or '.join(readers)}, and objective is {objective}"
         for name, readers in _OBJECTIVE.items()
-        if objective not in readers and _set(config.objective, name)
+        if not asked & set(readers) and _set(config.objective, name)
     ]
     if objective == "labels" and _set(config.data, "errors"):
         found.append("errors says how a corpus is read, and objective is labels")
@@ -69,6 +70,8 @@ def unread(config: Any) -> list[str]:
     if _set(config.objective, "replay_share") and objective != "labels":
         if not config.objective.replay:
             found.append("replay_share is a share of replay, and replay names no corpus")
+    if _set(config.objective, "also_share") and not config.objective.also:
+        found.append("also_share is a share of also, and also names no objective")
     if config.objective.vocabulary == "remap" and not config.source:
         found.append("vocabulary=remap carries a source's embeddings over; give a source")
     if config.train.views and config.train.features != "once":

@@ -28,11 +28,13 @@ class PlannedCorpus(LanguageTask):
         tokenizer: None: nothing is made tokens.
         spec: The name of what is planned.
         tokens: Tokens that there would be.
+        batch_size: Rows of a batch.
     """
 
     tokenizer: Any
     spec: str = ""
     tokens: int = 0
+    batch_size: int = 1
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -42,8 +44,8 @@ class PlannedCorpus(LanguageTask):
     @property
     def rows_per_epoch(self) -> int:
         """Rows that so many tokens make, at as many tokens a row as the drawn documents fill."""
-        made = self.rows.batches(self.train, 1, seed=0, shuffle=False).examples_per_epoch
-        return math.ceil(self.tokens * made / len(self.train.tokens))
+        made = self.rows.batches(self.train, self.batch_size, seed=0, shuffle=True)
+        return math.ceil(self.tokens * made.examples_per_epoch / len(self.train.tokens))
 
     def train_batches(self, batch_size: int, seed: int) -> Any:
         """Batches to count."""
@@ -57,12 +59,18 @@ class PlannedCorpus(LanguageTask):
         form = f", {self.rows.form}" if self.rows.objective == "next_tokens" else ""
         return (
             f"{self.tokens:,} tokens (planned), {self.rows_per_epoch:,} rows an epoch; "
-            f"{self.rows.objective} in rows of {self.rows.length} tokens{form}"
+            f"{' and '.join(self.rows.kinds)} in rows of {self.rows.length} tokens{form}"
         )
 
 
 def planned_corpus(
-    spec: str, *, rows: Rows, facts: TextFacts, goal: Any, head: Mapping[str, Any]
+    spec: str,
+    *,
+    rows: Rows,
+    facts: TextFacts,
+    goal: Any,
+    head: Mapping[str, Any],
+    batch_size: int,
 ) -> PlannedCorpus:
     """Makes a language task of a corpus that is not here.
 
@@ -72,6 +80,7 @@ def planned_corpus(
         facts: What the body takes.
         goal: The loss.
         head: The head it needs, as a config.
+        batch_size: Rows of a batch.
 
     Raises:
         ValueError: If the name cannot be read, or counts examples with labels.
@@ -93,6 +102,7 @@ def planned_corpus(
         head=head,
         spec=spec,
         tokens=planned.count,
+        batch_size=batch_size,
     )
 
 
