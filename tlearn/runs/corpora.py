@@ -22,7 +22,8 @@ from tlearn.tasks.language import LanguageTask, goal_of, head_of
 from tlearn.tasks.row_making import Rows, sentinels_of
 
 Progress = Callable[[int, int], None]
-_SOURCE = "source"
+SOURCE = "source"
+"""As what to remember: what the source's own run was judged on."""
 _GENERATOR_MASK = 0.85
 """ELECTRA leaves 15 % of the chosen tokens as they are and replaces none at random."""
 
@@ -64,8 +65,8 @@ def language_task(
         train = with_replay(train, general, asked.replay_share, config.train.seed)
         told.append(_replayed(asked, 1 - own / len(train.tokens)))
     test = opened(data.test_split, None) if data.test_split else None
-    if asked.remember == _SOURCE:
-        remember = _judged_on(config, source, tokenizer)
+    if asked.remember == SOURCE:
+        remember = judged_on(config, source, tokenizer)
     else:
         remember = opened(asked.remember, held) if asked.remember else None
     if asked.also:
@@ -135,8 +136,17 @@ def _carved(
     return split_store(train, share, config.train.seed) if share else (train, None)
 
 
-def _judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer) -> TokenStore:
-    """What a source's own run was judged on, which it has not learned."""
+def judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer) -> TokenStore:
+    """What a source's own run was judged on, which it has not learned.
+
+    Args:
+        config: The run that starts from the source.
+        source: The source.
+        tokenizer: Makes the tokens.
+
+    Raises:
+        ValueError: If the source is no run on a corpus, or was judged on nothing.
+    """
     was = config_of(source) if source is not None else None
     if was is None or was.objective.objective == "labels":
         raise ValueError(

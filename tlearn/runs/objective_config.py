@@ -71,8 +71,8 @@ class ObjectiveConfig:
     replay_share: float = 0.25
     """Share of the tokens that are of the replayed corpus."""
     remember: str = ""
-    """A corpus that nothing is trained on: the loss on it is measured before and after; source for
-    what the source's own run was judged on."""
+    """A corpus that nothing is trained on: the loss on it is measured before and after, beside
+    labels by the source's own head; source for what the source's own run was judged on."""
     held_out: tuple[str, ...] = ()
     """Datasets whose texts no corpus may hold, as in text:DIR@test: documents that hold one of them
     are left out."""
