@@ -7,6 +7,7 @@ before; the run's body without the source's decoder; measured again on resume.
 import dataclasses
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -148,8 +149,6 @@ def test_what_nothing_moves_forgets_nothing(place, trained, tmp_path):
 
 
 def test_a_run_that_was_cut_off_tells_the_same(place, trained, tmp_path):
-    import shutil
-
     asked = labels(place, trained("gpt2"), remember="source")
     whole = start(asked, tmp_path / "whole", say=said, quiet=True).folder
     start(asked, tmp_path / "cut", say=said, quiet=True)
@@ -172,13 +171,13 @@ def test_a_corpus_that_changed_is_noticed(place, trained):
 
 
 def test_what_cannot_be_measured_is_refused_by_name(place, trained, tmp_path):
-    tuned = start(
-        labels(place, trained("gpt2"), remember="", stores=""), tmp_path / "t", say=said, quiet=True
-    )
-    with pytest.raises(ValueError, match=r"the head of run:.* is linear: name a source that was"):
-        build(labels(place, tuned.folder))
+    own = hub.load(f"run:{trained('gpt2')}")
+    body = {path: v for path, v in own.params.items() if path.startswith("body/")}
+    hub.save_model(tmp_path, dataclasses.replace(own, params=body, head=None))
+    with pytest.raises(ValueError, match=r"the head of run:.* is none: name a source that was"):
+        build(labels(place, tmp_path))
     with pytest.raises(ValueError, match="and there is no source"):
-        replace(labels(place, tuned.folder), source="")
+        replace(labels(place, tmp_path), source="")
     with pytest.raises(ValueError, match="knows no other vocabulary"):
         labels(place, trained("gpt2"), vocabulary="remap", tokenizer=str(place / "word"))
     with pytest.raises(ValueError, match="give it as the study's own remember"):
@@ -190,7 +189,7 @@ def test_what_cannot_be_measured_is_refused_by_name(place, trained, tmp_path):
             seeds=(0,),
         )
     with pytest.raises(ValueError, match="stores is for"):
-        labels(place, tuned.folder, remember="")
+        labels(place, tmp_path, remember="")
 
 
 def test_a_folder_from_elsewhere_is_asked_by_its_own_head(place, trained, tmp_path, monkeypatch):
