@@ -170,6 +170,7 @@ def test_a_planned_corpus_has_as_many_steps_as_its_rows_make(place):
     assert steps["prefix_lm"] == pytest.approx(steps[""], rel=0.1)
     assert steps["prefix_lm"] > steps[""]
     assert "kind" in built.task.example
+    assert built.task.goal == Seq2Seq(("span_corruption", "prefix_lm"))
 
 
 WRONG = {
