@@ -47,7 +47,7 @@ class Seq2Seq:
             loss, count, right = jnp.sum(jnp.where(batch["kind"][:, None] == number, rows, 0.0), 0)
             metrics |= {f"{name}_loss": loss, f"{name}_accuracy": right}
             counts |= {f"{name}_loss": count, f"{name}_accuracy": count}
-        return sums.replace(metrics=metrics, counts=counts)
+        return Sums(sums.loss, sums.count, metrics, counts)
 
     def kept(
         self, outputs: Float[Array, "b s v"], batch: Mapping[str, Array]
