@@ -1,214 +1,166 @@
-"""How fast batches of pre-training are made on one core, held against the steps that use them.
+"""How fast batches of texts are made on one core, beside the training steps that use them.
 
-The corpus is a memory-mapped array of random tokens of which the batches see the training part, as
-in a run: tokens are gathered from where they lie. Every kind of batches is timed over new steps by
-the core's own time, so that other work on the machine does not count. With `--steps` the library's
-training steps of a small BERT (2 layers of 128) on masked rows and pairs, and of an AWD-LSTM (3
-layers of 400) on streams are timed on all threads: `need` is the share of a step's time that one
-core spends on its batch, which must stay below 1.
+Every kind of batches is timed in turn with the library's own training step that it is for, in this
+process: of the bodies of `tlearn pipeline`'s demos, whose steps are the fastest and so want the
+most, or of published sizes. What is held against each other:
 
-    python experiments/bench/batch_rate.py [--batch 32] [--length 128] [--bptt 70]
-        [--tokens 4000000] [--repeats 200] [--steps] [--threads 2] [--json PATH]
+- prepared: rows a second of one core, new batches one after another, by that thread's own time, so
+  that other work on the machine does not count. The first batch, which works out the order of an
+  epoch, is told apart.
+- needed: rows a second that the step takes on all threads when its batch lies ready, at the fastest
+  it was seen. Labelled texts come in several widths; their step is that of the narrowest.
+
+A kind keeps up if every single one of its batches, the first included, was made in less time than
+the fastest step takes; `in_time` is the share that was. Where the step runs on the same cores, the
+inverse of the ratio is the share of one core's time that preparation takes.
+
+    python experiments/bench/batch_rate.py [--size demo base] [--step streams pairs] [--batch 32]
+        [--length 64] [--bptt 20] [--tokens 4000000] [--repeats 40] [--turns 5] [--threads 2]
+        [--json PATH]
 """
 
 import argparse
-import os
+import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from side_by_side import settle, write
+from batch_kinds import corpus, kinds
+from batch_steps import BODIES, FAMILIES, training
+from side_by_side import alternate, median_ms, settle, write
 
-VOCABULARY, MEAN = 8000, 300
-SPECIAL = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4, "bos": 5, "eos": 6}
+
+class Preparation:
+    """Makes so many new batches a call, and keeps this thread's seconds for each of them."""
+
+    def __init__(self, batches: Any, repeats: int):
+        """Makes the first one, which does what is done once."""
+        self._batches, self._repeats, self._steps = batches, repeats, itertools.count()
+        self.seconds: list[float] = []
+        self.tokens: list[int] = []
+        self.slots: list[int] = []
+        self._make()
+
+    def _make(self) -> None:
+        step = next(self._steps)
+        began = time.thread_time()
+        batch = self._batches.at(step)
+        self.seconds.append(time.thread_time() - began)
+        self.tokens.append(int((batch["segments"] > 0).sum()))
+        self.slots.append(batch["tokens"].size)
+
+    def __call__(self) -> None:
+        """Makes the next ones."""
+        for _ in range(self._repeats):
+            self._make()
 
 
-def corpus(tokens: int, folder: Path) -> Any:
-    """The training part of a store on disk: documents of uneven length, sentences of 25 tokens."""
-    import numpy as np
+def example(batches: Any) -> dict[str, Any]:
+    """A batch for the step: the second; the narrowest of an epoch where widths differ."""
+    if not hasattr(batches, "width"):
+        return batches.at(1)
+    return batches.at(min(range(batches.steps_per_epoch), key=batches.width))
 
-    from tlearn.data import TokenStore, split_store
 
-    rng = np.random.default_rng(0)
-    lengths = np.maximum(rng.lognormal(np.log(MEAN) - 0.5, 1.0, tokens // MEAN), 1).astype(int)
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    total = int(starts[-1])
-    sentences = np.unique(np.concatenate([starts[:-1], np.flatnonzero(rng.random(total) < 0.04)]))
+def measure(step: str, size: str, named: dict[str, Any], args: argparse.Namespace) -> list[Any]:
+    """A row for each kind of batches that one step is for."""
+    given = example(next(iter(named.values())))
+    run = training(step, size, given)
+    making = {name: Preparation(batches, args.repeats) for name, batches in named.items()}
+    times = alternate({"step": run, **making}, args.turns)["step"]
+    fastest = min(times["wall"])
+    rows = []
+    for name, made in making.items():
+        once, *seconds = made.seconds
+        mean = statistics.fmean(seconds)
+        prepared, needed = args.batch / mean, args.batch / fastest
+        in_time = statistics.fmean(second < fastest for second in made.seconds)
+        rows.append(
+            {
+                "kind": name,
+                "size": size,
+                "body": FAMILIES[step],
+                "variant": BODIES[size][FAMILIES[step]],
+                "rows": args.batch,
+                "length": given["tokens"].shape[1],
+                "batches": len(made.seconds),
+                "ms": 1e3 * mean,
+                "median_ms": 1e3 * statistics.median(seconds),
+                "slowest_ms": 1e3 * max(seconds),
+                "first_ms": 1e3 * once,
+                "filled": sum(made.tokens) / sum(made.slots),
+                "prepared_rows_per_s": prepared,
+                "prepared_tokens_per_s": sum(made.tokens[1:]) / sum(seconds),
+                "step_ms": 1e3 * fastest,
+                "median_step_ms": median_ms(times),
+                "step_cpu_ms": median_ms(times, "cpu"),
+                "needed_rows_per_s": needed,
+                "prepared_over_needed": prepared / needed,
+                "in_time": in_time,
+                "keeps_up": in_time == 1.0,
+            }
+        )
+    return rows
 
-    def mapped(name: str, values: Any) -> Any:
-        values.tofile(folder / name)
-        return np.memmap(folder / name, values.dtype, "r")
 
-    store = TokenStore(
-        name="random",
-        tokens=mapped("tokens", rng.integers(7, VOCABULARY - 100, total).astype(np.uint16)),
-        starts=mapped("starts", starts),
-        sentences=mapped("sentences", sentences),
-        word_starts=mapped("words", rng.random(total) < 0.7),
-        ids=[str(i) for i in range(len(lengths))],
-        vocab_size=VOCABULARY,
-        special=SPECIAL,
-        pad=0,
-        digest="0",
-        how="random",
+HEADER = (
+    f"{'kind':30} {'body':9} {'batch':>9} {'prepared rows/s':>16} {'tokens/s':>11} {'ms':>6} "
+    f"{'slowest':>8} {'first':>6} {'step ms':>8} {'needed rows/s':>14} {'ratio':>7} {'in time':>8} "
+    " keeps up"
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as a line under `HEADER`."""
+    shape = f"{row['rows']} x {row['length']}"
+    return (
+        f"{row['kind']:30} {row['body']:9} {shape:>9} {row['prepared_rows_per_s']:16,.0f} "
+        f"{row['prepared_tokens_per_s']:11,.0f} {row['ms']:6.2f} {row['slowest_ms']:8.2f} "
+        f"{row['first_ms']:6.1f} {row['step_ms']:8.1f} {row['needed_rows_per_s']:14,.0f} "
+        f"{row['prepared_over_needed']:7,.0f} {row['in_time']:8.1%}  "
+        f"{'yes' if row['keeps_up'] else 'NO'}"
     )
-    return split_store(store, 0.05, 0)[0]
-
-
-def kinds(store: Any, batch: int, length: int, bptt: int) -> dict[str, Any]:
-    """Every kind of batches by name."""
-    from tlearn.data import (
-        MaskedBatches,
-        Masking,
-        PackedBatches,
-        PairBatches,
-        SpanBatches,
-        StreamBatches,
-    )
-
-    end = SPECIAL["eos"]
-    row = (store, batch, length)
-    drawn: dict[str, Any] = {"seed": 0, "shuffle": True}
-    sentinels = tuple(range(VOCABULARY - 1, VOCABULARY - 101, -1))
-    return {
-        "stream": StreamBatches(store, batch, bptt, eos=end, **drawn),
-        "stream, backward": StreamBatches(store, batch, bptt, eos=end, backward=True, **drawn),
-        "packed": PackedBatches(*row, eos=end, **drawn),
-        "packed, across": PackedBatches(*row, eos=end, cross=True, **drawn),
-        "masked tokens": MaskedBatches(*row, **drawn),
-        "masked words": MaskedBatches(*row, masking=Masking(unit="word"), **drawn),
-        "masked runs": MaskedBatches(*row, masking=Masking(unit="ngram"), **drawn),
-        "pairs, next": PairBatches(*row, **drawn),
-        "pairs, swapped runs": PairBatches(
-            *row, order="swap", masking=Masking(unit="ngram"), **drawn
-        ),
-        "spans": SpanBatches(*row, eos=end, sentinels=sentinels, **drawn),
-        "prefix": SpanBatches(*row, eos=end, objective="prefix", **drawn),
-    }
-
-
-def measure(name: str, batches: Any, repeats: int) -> dict[str, Any]:
-    """Milliseconds of a batch, rows and tokens a second; and what is worked out once."""
-    began = time.process_time()
-    first = batches.at(0)
-    once = time.process_time() - began
-    times, tokens = [], 0
-    for step in range(1, repeats + 1):
-        began = time.process_time()
-        batch = batches.at(step)
-        times.append(time.process_time() - began)
-        tokens += int((batch["segments"] > 0).sum())
-    mean = statistics.fmean(times)
-    return {
-        "kind": name,
-        "rows": len(first["index"]),
-        "length": first["tokens"].shape[1],
-        "ms": 1e3 * mean,
-        "median_ms": 1e3 * statistics.median(times),
-        "rows_per_second": len(first["index"]) / mean,
-        "tokens_per_second": tokens / repeats / mean,
-        "filled": tokens / repeats / first["tokens"].size,
-        "first_ms": 1e3 * once,
-    }
-
-
-def training(body: Any, head: Any, objective: Any, given: dict[str, Any]) -> Callable[[], Any]:
-    """The library's training step on one batch, as a call without arguments."""
-    import jax
-    import jax.numpy as jnp
-
-    from tlearn.model import Model, initialise
-    from tlearn.train.schedules import Constant
-    from tlearn.train.state import SourceWeights, init
-    from tlearn.train.step import Recipe, compile_step, make_step
-    from tlearn.transfer.optimizer import adamw
-    from tlearn.transfer.plan import plan
-    from tlearn.transfer.strategy import Strategy
-
-    model = Model(body, head)
-    batch = {name: jnp.asarray(value) for name, value in given.items()}
-    params, _ = initialise(model, jax.random.key(0), *(batch[name][:1] for name in body.inputs))
-    optimizer = adamw(1e-4, Constant())
-    rows = plan(params, Strategy(), layers=body.layer_names)
-    recurrent = getattr(body, "initial_carry", None)
-    carry = recurrent(len(given["tokens"])) if recurrent else None
-    key = jax.random.key(1)
-    state = init(rows, params, {}, optimizer, total=1000, key=key, carry=carry)
-    step = compile_step(make_step(model, rows, objective, Recipe(optimizer=optimizer)))
-    holder = {"state": state}
-
-    def run() -> None:
-        holder["state"], _ = step(holder["state"], batch, SourceWeights())
-        jax.block_until_ready(holder["state"])
-
-    return run
-
-
-def steps(made: dict[str, Any], repeats: int) -> dict[str, float]:
-    """Milliseconds of the training steps that the kinds of batches are for."""
-    from tlearn import bodies, heads
-    from tlearn.objectives import MaskedPairs, MaskedTokens, NextTokens
-
-    bert = bodies.create("bert-tiny", vocab_size=VOCABULARY)
-    lstm = bodies.create("awd-lstm", vocab_size=VOCABULARY, width=400, hidden=400, depth=3, bptt=0)
-    given = {name: batches.at(1) for name, batches in made.items()}
-    decoder = heads.create("causal_lm", use_bias=True)
-    runs = {
-        "stream": training(lstm, decoder, NextTokens(), given["stream"]),
-        "masked tokens": training(
-            bert, heads.create("masked_lm"), MaskedTokens(), given["masked tokens"]
-        ),
-        "pairs, next": training(
-            bert, heads.create("pretraining"), MaskedPairs(), given["pairs, next"]
-        ),
-    }
-    found = {}
-    for name, run in runs.items():
-        times = []
-        for turn in range(repeats + 2):
-            began = time.perf_counter()
-            run()
-            if turn > 1:
-                times.append(time.perf_counter() - began)
-        found[name] = 1e3 * min(times)
-    return found
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", nargs="+", default=["demo"], choices=list(BODIES))
+    parser.add_argument("--step", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--bptt", type=int, default=70)
+    parser.add_argument("--length", type=int, default=64)
+    parser.add_argument("--bptt", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=4_000_000)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     settle(args.threads)
-    cores = os.sched_getaffinity(0)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        made = kinds(corpus(args.tokens, Path(folder)), args.batch, args.length, args.bptt)
-        os.sched_setaffinity(0, {min(cores)})
-        rows = [measure(name, batches, args.repeats) for name, batches in made.items()]
-        os.sched_setaffinity(0, cores)
-        needs = steps(made, 5) if args.steps else {}
-    for row in rows:
-        if row["kind"] in needs:
-            row["step_ms"] = needs[row["kind"]]
-            row["need"] = row["ms"] / row["step_ms"]
-        step = f"   step {row['step_ms']:.0f} ms, need {row['need']:.2g}" if "need" in row else ""
-        print(
-            f"{row['kind']:20} {row['rows']} x {row['length']:<4} {row['ms']:6.2f} ms a batch "
-            f"{row['rows_per_second']:9,.0f} rows/s {row['tokens_per_second']:11,.0f} tokens/s "
-            f"{row['filled']:5.1%} filled, first {row['first_ms']:.0f} ms{step}"
-        )
+        store = corpus(args.tokens, Path(folder))
+        for size in args.size:
+            print(f"{size}:\n{HEADER}", flush=True)
+            for step in args.step:
+                # Made anew, so that each body's first batches do what is done once.
+                named = kinds(store, args.batch, args.length, args.bptt)[step]
+                for row in measure(step, size, named, args):
+                    rows.append(row)
+                    print(line(row), flush=True)
+    behind = [f"{row['kind']} ({row['size']})" for row in rows if not row["keeps_up"]]
+    print(f"not fast enough: {', '.join(behind)}" if behind else f"all {len(rows)} keep up")
     if args.json:
-        write(args.json, rows, tokens=args.tokens, repeats=args.repeats, threads=args.threads)
+        write(
+            args.json,
+            rows,
+            tokens=args.tokens,
+            repeats=args.repeats,
+            turns=args.turns,
+            threads=args.threads,
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ TRIALS = ((1e-4, 2), (1e-4, 3), (2e-4, 3))
 TRIALS_AFTER_REVIEWS = ((1e-4, 2), (5e-5, 2), (3e-5, 3))
 """For a body that learned from film reviews first: no larger rates, there is less to learn."""
 TRIAL_TWO_PASSES, TWO_PASSES = (1e-4, 4), {"consistency": 2.0, "ema": 0.99}
-"""SST-2 with two passes of every text: chosen by `halves.py` on the training texts."""
+TRIAL_REVIEWS_TWICE = (5e-5, 4)
+"""SST-2 with two passes of every text, and the same after film reviews: chosen by `halves.py` on
+the training texts."""
 AS_WRITTEN = {
     " n't": "n't",
     "-lrb-": "(",

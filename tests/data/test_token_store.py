@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from tests.word_texts import PIECES, dataset, sentences, tokenizer
-from tlearn.data import DataError, FileCorpus, TextCorpus, Tokenizer, build_store, split_store
+from tlearn.data import (
+    DataError,
+    FileCorpus,
+    HeldOut,
+    JoinedCorpus,
+    TextCorpus,
+    Tokenizer,
+    WithoutHeldOut,
+    build_store,
+    split_store,
+)
 from tlearn.data import train_tokenizer as train
 from tlearn.data.spliced import Spliced
 
@@ -133,6 +143,22 @@ def test_a_part_is_a_store_of_its_own(tmp_path):
     for wrong in ([], [30], [-1]):
         with pytest.raises(DataError, match="expected at least one, from 0 to 29"):
             store.part(np.array(wrong, np.int64))
+
+
+def test_a_store_keeps_how_many_documents_were_held_out_of_it(tmp_path):
+    (tmp_path / "a.txt").write_text("a red cat sat\nthe old dog\na new house\na red tree ran\n")
+    texts = FileCorpus(tmp_path / "a.txt", "lines")
+    held = WithoutHeldOut(texts, HeldOut(["A red cat sat", "the old dog", "nowhere"]))
+    both = JoinedCorpus([held, texts, WithoutHeldOut(texts, HeldOut(["a new house"]))])
+    for documents, count in ((texts, None), (held, 2), (both, 3)):
+        built, again = (build_store(documents, tokenizer(), tmp_path / "stores") for _ in "12")
+        assert (again.origin, built.left_out, again.left_out) == ("reopened", count, count)
+        assert again.part(np.array([0])).left_out is None
+    # A store of an earlier version says nothing of it.
+    meta = json.loads((again.folder / "meta.json").read_text())
+    del meta["left_out"]
+    (again.folder / "meta.json").write_text(json.dumps(meta))
+    assert build_store(both, tokenizer(), tmp_path / "stores").left_out is None
 
 
 def test_a_store_travels_to_another_process_without_its_tokens(tmp_path):

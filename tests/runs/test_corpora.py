@@ -64,6 +64,7 @@ def trained(place):
 def test_what_cannot_be_learned_is_refused_before_a_corpus_is_read(place):
     nowhere = {"data": f"blank:{place}/absent.txt"}
     wrong = {
+        "rows=packed: such rows are read forward": {"rows": "packed", "direction": "backward"},
         "next_tokens needs a body": {"body": "bert-tiny", "settings": ()},
         "needs a body that sees both sides": {"objective": "masked_tokens"},
         "reads tokens, segments": {"objective": "span_corruption"},
@@ -88,7 +89,7 @@ def test_options_of_corpora_are_refused_with_labels_and_others_with_their_object
             RunConfig(data=DataConfig(data="x"), objective=ObjectiveConfig(**asked))
 
     refused("objective is labels", replay="text:a")
-    refused("for next_tokens", objective="masked_tokens", direction="backward")
+    refused("for labels or next_tokens", objective="masked_tokens", direction="backward")
     wrong = {"objective": "masked_tokens", "mask_rate": 1.5, "row_length": 1}
     refused("row_length is 1", **wrong)
     refused("mask_rate is 1.5", **wrong)
@@ -285,5 +286,14 @@ def test_held_out_texts_are_in_no_corpus(place):
     held = build(config(place, held_out=(f"text:{folder}@test",))).task
     assert len(free.train) + len(free.validation) == 20
     assert len(held.train) + len(held.validation) == 19
+    told = f"held out: 1 documents or docstrings of {held.train.name.split(' (')[0]} left out for 4"
+    assert told in str(held)
+    # Also where the store is there already; and of every corpus that is read with it.
+    asked = config(place, held_out=(f"text:{folder}@test",), replay=f"lines:{place}/corpus.txt")
+    again = build(asked).task
+    assert "token store" not in str(again)
+    assert told in str(again)
+    assert sum(line.startswith("held out: ") for line in again.told) == 2
+    assert "held out" not in str(free)
     with pytest.raises(DataError, match="name a dataset and its split"):
         build(config(place, held_out=(f"text:{folder}",)))

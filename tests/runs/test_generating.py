@@ -12,12 +12,15 @@ import word_texts
 from tlearn import Model, bodies, heads, hub, initialise
 from tlearn.bodies.facts import TextFacts
 from tlearn.cli.main import main
-from tlearn.data import DataError, Tokenizer
+from tlearn.data import DataError, Tokenizer, build_store, open_corpus, train_tokenizer
 from tlearn.generation import Options
 from tlearn.generation import generate as make
 from tlearn.hub.vectors_source import word_tokenizer
+from tlearn.runs.config import DataConfig, RunConfig, to_json
 from tlearn.runs.generating import generate
+from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.use import load
+from tlearn.tasks.row_making import Rows
 
 WORDS = ("<pad>", "<unk>", "</s>", "the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat")
 BODY = {"vocab_size": len(WORDS), "width": 16, "heads": 2, "depth": 1, "feed_forward": 24}
@@ -53,7 +56,7 @@ def gpt(tmp_path_factory):
     return folder(tmp_path_factory.mktemp("gpt") / "model", GPT, eos_token="</s>")
 
 
-def recurrent(folder, *, backward, files=None, special=(("eos", 2), ("unk", 1))):
+def recurrent(folder, *, backward, files=None, special=(("eos", 2), ("unk", 1)), provenance=None):
     """A recurrent language model that nothing trained, as a run leaves it."""
     files = files or word_tokenizer(WORDS, lowercase=True)
     size = Tokenizer.from_files(files).size
@@ -70,6 +73,7 @@ def recurrent(folder, *, backward, files=None, special=(("eos", 2), ("unk", 1)))
         body=bodies.describe(body),
         head=heads.describe(model.head),
         facts=TextFacts(vocab_size=size, pad=0, special=special, backward=backward),
+        provenance=provenance or {},
         files=files,
     )
     hub.save_model(folder, source)
@@ -167,6 +171,74 @@ def test_a_backward_model_is_given_what_stands_in_its_rows(tmp_path):
         length = int(found.lengths[0, 0])
         assert (made.tokens, made.score) == (length, pytest.approx(float(found.scores[0, 0])))
         assert made.ended == (int(found.tokens[0, 0, length - 1]) == sep)
+
+
+@pytest.mark.parametrize(
+    ("form", "backward"),
+    [("streams", False), ("streams", True), ("packed", False), ("auto", False)],
+)
+def test_a_run_is_given_texts_as_its_rows_held_them(tmp_path, form, backward):
+    """Behind what stood before a document, and with nothing else that a tokenizer puts around."""
+    folder = tmp_path / "corpus.txt"
+    folder.write_text("the cat sat\na dog ran on\n" * 4)
+    made = train_tokenizer(open_corpus(f"lines:{folder}"), "word", 30)
+    asked = ObjectiveConfig(
+        objective="next_tokens", rows=form, direction="backward" if backward else "forward"
+    )
+    config = to_json(RunConfig(data=DataConfig(data="any"), objective=asked))
+    spec = recurrent(
+        tmp_path / "model",
+        backward=backward,
+        files=made.files,
+        special=made.special,
+        provenance={"config": config},
+    )
+    loaded, options = load(spec), Options(steps=5, ends=(made.token("eos"),))
+    # Of the batches of such a run: a document, and the token before it.
+    store = build_store(open_corpus(f"lines:{folder}"), made, tmp_path / "stores")
+    rows = Rows(
+        objective="next_tokens",
+        length=32,
+        form=form.replace("auto", "streams"),
+        backward=backward,
+        marks=dict(made.special),
+    )
+    read = rows.batches(store, 1, seed=0, shuffle=False).at(0)["tokens"][0]
+    first = 0 if form == "packed" else len(store.document(0)) + 1
+    text = "a dog ran on" if first else "the cat sat"
+    begin = first - 1 if first else 0
+    row = read[begin : begin + 1 + len(text.split())].copy()
+    assert row[0] == made.token("bos" if form == "packed" else "eos")
+    found = make(loaded.model, loaded.params, row[None], np.ones_like(row[None]), options)
+    (one,) = generate(spec, [text], Options(steps=5))
+    assert (one.tokens, one.score) == (
+        int(found.lengths[0, 0]),
+        pytest.approx(float(found.scores[0, 0])),
+    )
+    empty = row[:1]
+    found = make(loaded.model, loaded.params, empty[None], np.ones_like(empty[None]), options)
+    (one,) = generate(spec, [""], Options(steps=5))
+    assert one.score == pytest.approx(float(found.scores[0, 0]))
+
+
+def test_what_ended_documents_ends_texts_and_where_nothing_does_it_is_said(tmp_path):
+    """Rows end with sep where there is no eos (`Rows.ending`); so do texts."""
+    said = []
+    spec = recurrent(tmp_path / "pieces", backward=False, files=word_texts.FILES)
+    sep = word_texts.tokenizer().token("sep")
+    options = Options(method="sample", steps=40, returned=8, temperature=5.0)
+    made = list(generate(spec, ["a cat"], options, seed=1, say=said.append))
+    named = dataclasses.replace(options, ends=(sep,))
+    again = list(generate(spec, ["a cat"], named, seed=1))
+    assert [one.ended for one in made] == [one.ended for one in again]
+    assert any(one.ended for one in made)
+    assert not said
+    nothing = {"special_tokens_map.json": b"{}", "tokenizer_config.json": b"{}"}
+    files = word_tokenizer(WORDS[:2] + WORDS[3:], lowercase=True) | nothing
+    bare = recurrent(tmp_path / "bare", backward=False, files=files, special=(("unk", 1),))
+    list(generate(bare, ["cat"], Options(steps=2), say=said.append))
+    (told,) = said
+    assert "no token that ends texts (eos, sep): each goes on for 2 tokens" in told
 
 
 def test_a_backward_model_that_cannot_go_on_before_a_text_is_refused(tmp_path):

@@ -1,11 +1,17 @@
 """Pre-training on planned tokens: rows of their real shapes, FLOPs against published counts."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from tlearn import bodies, heads, hub
+from tlearn.bodies.facts import TextFacts
 from tlearn.data import DataError
 from tlearn.data.corpus_opening import open_corpus
+from tlearn.model import Model, shapes
 from tlearn.runs.build import build
-from tlearn.runs.config import DataConfig, RunConfig, replace
+from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, replace
 from tlearn.runs.costs import Costs, costs
 from tlearn.runs.explain import step_flops
 from tlearn.runs.presets import PRESETS, apply_preset
@@ -64,6 +70,43 @@ def test_every_objective_is_planned_in_rows_of_its_shapes(objective, kind, fille
     assert built.program.timeline.steps == batches.steps_per_epoch
     with pytest.raises(DataError, match="stands for data that is not here"):
         batches.at(0)
+
+
+def test_a_direction_is_planned_as_a_run_has_it(tmp_path):
+    """The source's own, whether or not it is said again; refused where a run refuses it."""
+    body, settings = SMALL["lstm"]
+    asked = config(
+        "planned:10000", objective="next_tokens", body=body, settings=settings, row_length=32
+    )
+    task = build(replace(asked, direction="backward"), draw=False).task
+    assert task.rows.backward
+    assert "streams, read backward" in str(task)
+    for backward in (True, False):
+        small = {"family": "awd_lstm", "vocab_size": 200, "width": 16, "hidden": 16, "depth": 1}
+        model = Model(bodies.build(small), heads.build({"family": "linear", "classes": 2}))
+        row = jax.ShapeDtypeStruct((1, 4), jnp.int32)
+        params = {
+            path: np.zeros(v.shape, v.dtype) for path, v in shapes(model, row, row)[0].items()
+        }
+        source = hub.Source(
+            params,
+            {},
+            bodies.describe(model.body),
+            heads.describe(model.head),
+            facts=TextFacts(vocab_size=200, backward=backward),
+        )
+        hub.save_model(tmp_path / str(backward), source)
+    from_one = replace(asked, source=f"run:{tmp_path / 'True'}", body=BodyConfig())
+    assert build(from_one, draw=False).task.rows.backward
+    assert build(replace(from_one, direction="backward"), draw=False).task.facts.backward
+    labels = RunConfig(data=DataConfig(data="planned:100x2", max_length=8), source=from_one.source)
+    assert build(labels, draw=False).task.facts.backward
+    with pytest.raises(ValueError, match="rows=packed: such rows are read forward"):
+        build(replace(from_one, rows="packed"), draw=False)
+    other = {"source": f"run:{tmp_path / 'False'}", "direction": "backward"}
+    for one in (from_one, labels):
+        with pytest.raises(ValueError, match="was trained on texts read forward"):
+            build(replace(one, **other), draw=False)
 
 
 def test_an_lstm_costs_six_flops_a_weight_and_token():

@@ -2,9 +2,10 @@
 
 import pytest
 
+from tlearn.cli.main import main
 from tlearn.runs.build import make_optimizer, make_strategy
-from tlearn.runs.config import DataConfig, RunConfig
-from tlearn.runs.presets import PRESETS, apply_preset, compare
+from tlearn.runs.config import DataConfig, RunConfig, replace
+from tlearn.runs.presets import PRESETS, about, apply_preset, compare
 from tlearn.transfer.strategy import stages
 
 BASE = RunConfig(data=DataConfig(data="digits"), source="run:any")
@@ -39,6 +40,34 @@ def test_two_presets_differ_in_what_is_listed():
     assert "strategy.decay_convention: 'electra' -> 'zhang'" in lines
     assert "strategy.fresh: '' -> 'top:1'" in lines
     assert len(lines) == 3
+
+
+SMALL = "--settings width=8 hidden=8 depth=1 vocab_size=50 --batch-size 2 --row-length 4"
+
+
+def test_explain_says_what_the_paper_leaves_open_and_what_is_our_default(capsys):
+    small = SMALL.split()
+    assert main(["explain", "--preset", "ulmfit_pretrain", "--data", "planned:1000", *small]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"preset ulmfit_pretrain: {PRESETS['ulmfit_pretrain'].citation}"
+    assert said[1] == PRESETS["ulmfit_pretrain"].note
+    assert "nor the epochs; name --length" in said[1]
+    assert said[2] == "not of the preset but tlearn's defaults: length='10ep', weight_decay=0.0"
+
+
+def test_what_is_told_as_our_default():
+    config = apply_preset(BASE, "gpt2_pretrain")
+    said = about("gpt2_pretrain", config)
+    assert said.splitlines()[-1] == (
+        "not of the preset but tlearn's defaults: length='10ep', rate=0.01, schedule='cosine', "
+        "weight_decay=0.0"
+    )
+    assert "name --rate, --schedule, --length" in said
+    named = replace(config, length="10ep", rate=1.0)
+    last = about("gpt2_pretrain", named, {"length", "rate"}).splitlines()[-1]
+    assert "length" not in last
+    assert " rate=" not in last
+    assert "defaults" not in about("bert_2018", apply_preset(BASE, "bert_2018"))
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -138,7 +138,9 @@ def test_every_objective_learns_through_the_same_step(objective, corpus, tokeniz
         state, log = step(state, batch, SourceWeights())
         assert bool(log["finite"])
     after = scored(task, model, state)
-    assert after.metrics["loss"] < before["loss"] - 0.1
+    # Words are drawn evenly: of what follows a word there is a tenth of a nat to learn in all.
+    least = 0.05 if objective == "next_tokens" else 0.1
+    assert after.metrics["loss"] < before["loss"] - least
     assert after.predictions.shape == (after.count, 3)
 
 

@@ -59,7 +59,8 @@ class TextFacts:
         special: Special tokens by what they are for, as in ``(("cls", 101), ("sep", 102))``.
         lowercase: Whether texts were lowercased; None where it is unknown.
         pair_types: Whether the second text of a pair has a token type of its own.
-        backward: Whether texts are read from their last token to their first.
+        backward: Whether texts are read from their last token to their first; None where it is
+            unknown, as of fast.ai's files: the run that starts from them says it.
 
     Raises:
         ValueError: If a value is impossible; names every such field.
@@ -71,7 +72,7 @@ class TextFacts:
     special: tuple[tuple[str, int], ...] = ()
     lowercase: bool | None = None
     pair_types: bool = False
-    backward: bool = False
+    backward: bool | None = False
 
     def __post_init__(self) -> None:
         problems = []

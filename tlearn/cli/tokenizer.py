@@ -75,5 +75,7 @@ def tokenizer(args: Sequence[str]) -> int:
         )
     for path in save(made, o.out):
         sys.stdout.write(f"  {path.name}  {path.stat().st_size:,} bytes\n")
+    if corpus.left_out is not None:
+        sys.stdout.write(f"held out: {corpus.left_out:,} documents or docstrings left out\n")
     sys.stdout.write(f"{o.out}: {o.kind}, {made}\n")
     return 0

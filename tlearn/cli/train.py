@@ -108,6 +108,11 @@ def explain(args: Sequence[str]) -> int:
     options = _options(args, "explain", about, Counted())
     from tlearn.runs.explain import explain as explain_run
 
+    if options.preset and not options.resume:
+        from tlearn.runs.presets import about as about_preset
+
+        given = {arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in args}
+        sys.stdout.write(about_preset(options.preset, options.run, given) + "\n\n")
     sys.stdout.write(explain_run(options.run, rate=options.flops, used=options.used) + "\n")
     return 0
 

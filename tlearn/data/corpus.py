@@ -30,6 +30,9 @@ class Corpus(abc.ABC):
     # reads its properties, and these read files.
     name: str
     """What messages and stores call the corpus."""
+    left_out: int | None = None
+    """Documents, or docstrings, left out for a held-out text, known after all were read; None
+    where nothing is held out."""
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Document]:
@@ -63,6 +66,8 @@ class JoinedCorpus(Corpus):
     def __iter__(self) -> Iterator[Document]:
         for corpus in self.corpora:
             yield from corpus
+        counts = [corpus.left_out for corpus in self.corpora if corpus.left_out is not None]
+        self.left_out = sum(counts) if counts else None
 
     @property
     def parts(self) -> dict[str, str]:

@@ -43,8 +43,6 @@ class EmbeddedCorpus(Corpus):
         self.package, self.held_out = package, held_out
         self._files = source_files(package)
         self._topics = topics_file() if package == STDLIB else None
-        self.left_out: int | None = None
-        """Docstrings left out for a test text, known after the corpus has been read through."""
 
     def __iter__(self) -> Iterator[Document]:
         """Parses a file at a time; what is there again word for word is read once.
@@ -58,7 +56,7 @@ class EmbeddedCorpus(Corpus):
                 yield from self._document([page], page.id, seen)
         for module, file in self._files:
             yield from self._document(described(module, file), module, seen)
-        self.left_out = self._left
+        self.left_out = None if self.held_out is None else self._left
 
     def _document(
         self, entries: list[Described], name: str, seen: set[bytes]

@@ -103,8 +103,6 @@ class WithoutHeldOut(Corpus):
         """Says what is left out; nothing is read yet."""
         self.corpus, self.held_out = corpus, held_out
         self.name = corpus.name
-        self.left_out: int | None = None
-        """Documents left out, known after the corpus has been read through."""
 
     def __iter__(self) -> Iterator[Document]:
         left = 0

@@ -65,4 +65,5 @@ def joined(stores: Sequence[TokenStore]) -> TokenStore:
         digest=code.hexdigest(),
         folder=None,
         empty=sum(store.empty for store in stores),
+        left_out=None,
     )

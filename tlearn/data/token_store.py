@@ -47,6 +47,8 @@ class TokenStore:
         how: The tokenizer's digest and the store's format.
         origin: ``"built"``, ``"reopened"``, or ``"rebuilt: "`` and which file has changed.
         empty: Documents that were left out because they have no token.
+        left_out: Documents, or docstrings, left out for a held-out text; None where nothing was
+            held out, or a store of an earlier version did not count.
         folder: Where it lies; None for a part of one.
     """
 
@@ -63,6 +65,7 @@ class TokenStore:
     how: str
     origin: str = "reopened"
     empty: int = 0
+    left_out: int | None = None
     folder: Path | None = None
 
     def __len__(self) -> int:
@@ -105,6 +108,7 @@ class TokenStore:
             digest=code.hexdigest(),
             folder=None,
             empty=0,
+            left_out=None,
         )
 
     def __str__(self) -> str:
@@ -187,6 +191,7 @@ def build_store(
                 "corpus": before,
                 "parts": parts,
                 "empty": empty,
+                "left_out": corpus.left_out,
             }
         )
     meta = read_meta(folder)
@@ -206,6 +211,7 @@ def _opened(folder: Path, meta: dict[str, Any], tokenizer: Tokenizer, origin: st
         how=f"{meta['tokenizer']} format={meta['format']}",
         origin=origin,
         empty=meta["empty"],
+        left_out=meta.get("left_out"),
         folder=folder,
     )
 

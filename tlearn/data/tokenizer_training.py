@@ -27,9 +27,10 @@ SPECIAL: dict[str, dict[str, str]] = {
     },
     "bpe": {"pad": "<|pad|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
     "unigram": {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"},
-    "word": {"pad": "xxpad", "unk": "xxunk", "bos": "xxbos", "eos": "xxeos"},
+    "word": {"pad": "xxpad", "unk": "xxunk", "bos": "xxbos", "eos": "xxbos"},
 }
-"""Special tokens of each kind: those of BERT, GPT-2, T5 and ULMFiT."""
+"""Special tokens of each kind: those of BERT, GPT-2, T5 and ULMFiT. Of words, one mark stands
+between documents and before a text with a label, as in fast.ai: what begins a text was learned."""
 _PURPOSES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _BATCH = 512
 

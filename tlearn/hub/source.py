@@ -193,7 +193,7 @@ def _text_facts(value: dict[str, Any]) -> TextFacts:
         special=tuple((str(name), int(number)) for name, number in value["special"]),
         lowercase=optional("lowercase", bool),
         pair_types=bool(value["pair_types"]),
-        backward=bool(value["backward"]),
+        backward=optional("backward", bool),
     )
 
 

@@ -54,11 +54,17 @@ def language_task(
     check_body(config, body, facts, tokenizer.size)
     held = held_out(asked.held_out)
 
+    told: list[str] = []
+
     def opened(spec: str, held: HeldOut | None, split: str = "") -> TokenStore:
-        return store_of(config, spec, tokenizer, held, split, progress)
+        found = store_of(config, spec, tokenizer, held, split, progress)
+        if held is not None:
+            told.append(_held_back(found, len(held)))
+        return found
 
     train, validation = _carved(config, opened, held)
-    told = [f"token store: {train.origin}"] if train.origin != "reopened" else []
+    if train.origin != "reopened":
+        told.append(f"token store: {train.origin}")
     if asked.replay:
         own = len(train.tokens)
         general = opened(asked.replay, held)
@@ -159,6 +165,15 @@ def judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer
         raise ValueError(f"remember=source, {config.source}: {error}; name a corpus") from error
 
 
+def _held_back(store: TokenStore, texts: int) -> str:
+    """Says how much of a corpus was left out for the texts that are held out."""
+    if store.left_out is None:
+        count = "a number not counted when its store was built"
+    else:
+        count = f"{store.left_out:,} documents or docstrings"
+    return f"held out: {count} of {store.name} left out for {texts:,} texts"
+
+
 def _replayed(asked: ObjectiveConfig, share: float) -> str:
     """Says how much is replayed; a small corpus may not hold what was asked for."""
     told = f"replayed: {asked.replay}, {share:.1%} of the tokens"
@@ -199,14 +214,11 @@ def rows_of(
     masking = Masking(rate=asked.mask_rate, unit=asked.mask_unit, fixed=asked.masks)
     if asked.objective == "replaced_tokens":
         masking = dataclasses.replace(masking, mask=_GENERATOR_MASK, random=0.0)
-    form = asked.rows
-    if form == "auto":
-        form = "streams" if hasattr(body, "initial_carry") else "packed"
     return Rows(
         objective=asked.objective,
         length=asked.row_length,
-        form=form,
-        backward=facts.backward,
+        form=_form(asked, body),
+        backward=bool(facts.backward),
         masking=masking,
         span_length=asked.span_length,
         marks=marks,
@@ -215,6 +227,13 @@ def rows_of(
         also=asked.also,
         also_share=asked.also_share,
     )
+
+
+def _form(asked: ObjectiveConfig, body: Any) -> str:
+    """The form of rows of next tokens that is asked for, or that goes with a body."""
+    if asked.rows != "auto":
+        return asked.rows
+    return "streams" if hasattr(body, "initial_carry") else "packed"
 
 
 def store_of(
@@ -282,6 +301,12 @@ def check_body(config: RunConfig, body: Any, facts: TextFacts, tokens: int) -> N
         )
     if asked.rows == "streams" and not hasattr(body, "initial_carry"):
         problems.append(f"rows=streams: {type(body).__name__} carries no state; use rows=packed")
+    form = _form(asked, body) if asked.objective == "next_tokens" else ""
+    if facts.backward and form != "streams":
+        problems.append(
+            f"{f'rows={form}' if form else asked.objective}: such rows are read forward, and the "
+            "body reads texts backward; that needs next_tokens in rows=streams"
+        )
     if facts.max_length is not None and asked.row_length > facts.max_length:
         problems.append(
             f"row_length {asked.row_length} is beyond the {facts.max_length} positions of the body"

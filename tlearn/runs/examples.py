@@ -72,7 +72,16 @@ def make_task(
             f"a body with the inputs {', '.join(inputs)} reads two texts and writes one; to "
             "classify texts load its encoder alone"
         )
-    return _texts(config, source) if texts else _images(config, source)
+    if texts:
+        return _texts(config, source)
+    check_direction(config)
+    return _images(config, source)
+
+
+def check_direction(config: RunConfig) -> None:
+    """Refuses a direction for examples that are not read from one end to the other."""
+    if config.objective.direction == "backward":
+        raise ValueError("direction=backward is for texts, and the body takes images; leave it out")
 
 
 def body_inputs(config: RunConfig, source: hub.Source | None) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from tlearn.data import DataError, Tokenizer
 from tlearn.generation import Options
 from tlearn.generation import generate as make
 from tlearn.generation.decoding import check
+from tlearn.runs.made_by import config_of
 from tlearn.runs.reading import Say
-from tlearn.runs.use import load
+from tlearn.runs.use import Loaded, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +63,12 @@ def generate(
 ) -> Iterator[Made]:
     """Makes texts.
 
-    Ends and padding, where the options name none, are those of the source's tokenizer. A text that
-    is too long to go on from loses what is farthest from where it goes on. A text of nothing is
-    begun by the token that begins texts. What is drawn for a text depends on the seed and on its
-    number among those given.
+    Ends and padding, where the options name none, are those of the source's tokenizer. A run is
+    given texts as its rows held them: behind the token that stood before every document, with no
+    other around them; a source from elsewhere as its tokenizer begins them. A text that is too long
+    to go on from loses what is farthest from where it goes on. A text of nothing is begun by the
+    token that begins texts. What is drawn for a text depends on the seed and on its number among
+    those given.
 
     Args:
         spec: A run's folder or a source with a head of next tokens.
@@ -73,7 +76,7 @@ def generate(
         options: How.
         seed: Of the draws.
         batch_size: Texts given at a time.
-        say: Told where texts are cut.
+        say: Told where texts are cut, and where nothing ends those that are made.
 
     Yields:
         ``options.returned`` texts for each one given, in their order.
@@ -90,22 +93,27 @@ def generate(
     # Before texts are read: a text of one token is the least there can be.
     check(loaded.model, np.ones((1, 1), np.int32), options, key)
     facts, tokenizer = loaded.source.facts, _tokenizer(loaded.source)
-    backward = isinstance(facts, TextFacts) and facts.backward
+    backward = isinstance(facts, TextFacts) and bool(facts.backward)
     goes_on = not getattr(loaded.model.body, "decoder_depth", 0)
     if backward and not goes_on:
         raise ValueError(
             f"{spec} reads texts backward, and an encoder-decoder writes texts of its own: what it "
             "was trained to write is not known; take a body that goes on from a text (awd-lstm)"
         )
-    begin, end = _marks(tokenizer, backward)
+    begin, end, rows_began = _marks(loaded, tokenizer, backward)
     if not options.ends:
         options = dataclasses.replace(options, ends=() if end is None else (end,))
+    if not options.ends:
+        say(
+            "warning: the tokenizer has no token that ends texts (eos, sep): each goes on for "
+            f"{options.steps} tokens"
+        )
     if not options.pad:
         options = dataclasses.replace(options, pad=tokenizer.pad)
     room = getattr(loaded.model.body, "positions", None) if goes_on else None
     if goes_on:
         most = None if room is None else room - options.steps + 1
-        rows = _beginnings(tokenizer, given, begin, most, say, backward)
+        rows = _beginnings(tokenizer, given, begin, most, say, backward, rows_began)
     else:
         found = tokenizer.encode(given) if given else None
         rows = [] if found is None else np.split(found.ids, found.starts[1:-1])
@@ -143,14 +151,20 @@ def _tokenizer(source: hub.Source) -> Tokenizer:
     return Tokenizer.from_files(source.files, lowercase=lowercase)
 
 
-def _marks(tokenizer: Tokenizer, backward: bool) -> tuple[int | None, int | None]:
-    """The tokens that begin and end a text, where the tokenizer has them."""
-    begin, end = tokenizer.token("bos"), tokenizer.token("eos")
-    if not backward:
-        return end if begin is None else begin, end
-    # Rows of backward texts hold one mark, between documents: see `StreamBatches`.
-    between = tokenizer.token("sep") if end is None else end
-    return between, between
+def _marks(
+    loaded: Loaded, tokenizer: Tokenizer, backward: bool
+) -> tuple[int | None, int | None, bool]:
+    """The tokens that begin and end a text, if any, and whether a run's rows began texts so."""
+    from tlearn.runs.corpora import rows_of
+
+    marks, facts = dict(tokenizer.special), loaded.source.facts
+    config = config_of(loaded.source)
+    if config is not None and config.objective.objective == "next_tokens":
+        if isinstance(facts, TextFacts):
+            rows = rows_of(config, loaded.model.body, facts, marks, ())
+            return rows.beginning, rows.ending, True
+    end = marks.get("eos", marks.get("sep"))
+    return end if backward else marks.get("bos", end), end, False
 
 
 def _beginnings(
@@ -160,15 +174,16 @@ def _beginnings(
     most: int | None,
     say: Say,
     backward: bool,
+    rows_began: bool,
 ) -> list[np.ndarray]:
     """The tokens of texts to go on from as the model reads them, at most so many of each."""
     rows, cut, empty = [], 0, []
     for number, encoding in enumerate(tokenizer.backend().encode_batch(list(given)), 1):
         ids = np.array(encoding.ids, np.int32)
         own = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
-        if backward:
-            # What a tokenizer puts around a text stands around no document of a backward row.
-            ids = ids[own][::-1]
+        if backward or rows_began:
+            # What a tokenizer puts around a text stands around no document of a row.
+            ids = ids[own][:: -1 if backward else 1]
         else:
             # What a tokenizer puts behind a text would end it.
             ids = ids[: own[-1] + 1] if len(own) else ids[:0]
@@ -177,6 +192,8 @@ def _beginnings(
                 empty.append(number)
                 continue
             ids = np.array([begin], np.int32)
+        elif rows_began and begin is not None:
+            ids = np.concatenate([[begin], ids]).astype(np.int32)
         if most is not None and len(ids) > most:
             cut += 1
             ids = ids[len(ids) - most :]
@@ -184,8 +201,8 @@ def _beginnings(
     if empty:
         raise DataError(
             f"texts {', '.join(map(str, empty[:6]))} have no tokens, and the tokenizer has none "
-            f"that begins texts ({'eos, sep' if backward else 'bos, eos'}): give each at least one "
-            "word"
+            f"that begins texts ({'eos, sep' if backward else 'bos, eos, sep'}): give each at "
+            "least one word"
         )
     if cut:
         lost = "end" if backward else "beginning"

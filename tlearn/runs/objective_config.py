@@ -45,7 +45,8 @@ class ObjectiveConfig:
     """Rows of next_tokens: streams that go on from batch to batch; documents packed apart; or
     packed and seen across. auto is streams for bodies that carry a state, packed for others."""
     direction: Literal["forward", "backward"] = "forward"
-    """Whether streams are read from the front or from the back."""
+    """Whether streams, or texts with labels, are read from the front or from the back. A run reads
+    as its source did; what does not say so, such as fast.ai's files, is taken at this word."""
     mask_rate: float = 0.15
     """Share of the tokens that is predicted, or dropped in spans."""
     mask_unit: Literal["token", "word", "ngram"] = "token"

@@ -1,14 +1,13 @@
 """The task of a run whose data is not here, for what it would cost."""
 
-import dataclasses
 from typing import Any
 
 from tlearn import bodies, hub
 from tlearn.bodies.facts import ImageFacts, TextFacts
 from tlearn.runs.config import RunConfig
-from tlearn.runs.examples import augmentation, body_inputs, framing
+from tlearn.runs.examples import augmentation, body_inputs, check_direction, framing
 from tlearn.runs.parts import new_body, unpooled
-from tlearn.runs.text_bodies import positions
+from tlearn.runs.text_bodies import directed, positions
 from tlearn.tasks import Task
 from tlearn.tasks.planned import planned_images, planned_texts
 
@@ -31,6 +30,7 @@ def planned_task(config: RunConfig, source: hub.Source | None) -> Task:
         "smoothing": config.head.smoothing,
     }
     if "tokens" not in body_inputs(config, source):
+        check_direction(config)
         return planned_images(
             data.data,
             facts=facts if isinstance(facts, ImageFacts) else None,
@@ -40,6 +40,7 @@ def planned_task(config: RunConfig, source: hub.Source | None) -> Task:
         )
     if not isinstance(facts, TextFacts):
         facts = _facts(_body(config, source))
+    facts = directed(config, facts)
     width = data.max_length or facts.max_length
     if not width:
         raise ValueError(f"{data.data}: nothing says how long texts are; name it by --max-length")
@@ -55,7 +56,7 @@ def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
     asked = config.objective
     body = _body(config, source)
     facts = source.facts if source and isinstance(source.facts, TextFacts) else _facts(body)
-    facts = dataclasses.replace(facts, backward=asked.direction == "backward")
+    facts = directed(config, facts)
     check_body(config, body, facts, facts.vocab_size)
     marks, sentinels = marks_of(facts.vocab_size), sentinels_of(facts.vocab_size)
     penalties = {
@@ -83,4 +84,4 @@ def _body(config: RunConfig, source: hub.Source | None) -> Any:
 
 
 def _facts(body: Any) -> TextFacts:
-    return TextFacts(vocab_size=body.vocab_size, max_length=positions(body))
+    return TextFacts(vocab_size=body.vocab_size, max_length=positions(body), backward=None)

@@ -224,7 +224,7 @@ class Texts:
             self.tokenizer,
             max_length=limit,
             types=facts is None or facts.pair_types,
-            backward=facts is not None and facts.backward,
+            backward=facts is not None and bool(facts.backward),
         )
         cut = int(made.tokens.cut.sum())
         if cut:

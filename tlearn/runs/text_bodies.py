@@ -40,17 +40,13 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
         ValueError: If the texts are to be read in another direction or by another tokenizer than
             the source read them, or a vocabulary is to be remapped that is the source's already.
     """
-    backward = config.objective.direction == "backward"
     if source is None:
-        return _facts(new_body(config, {"vocab_size": tokenizer.size}), tokenizer, backward)
+        new = _facts(new_body(config, {"vocab_size": tokenizer.size}), tokenizer)
+        return directed(config, new)
     facts = source.facts
     if not isinstance(facts, TextFacts):
-        facts = _facts(bodies.build(dict(source.body)), tokenizer, backward)
-    if backward and not facts.backward:
-        raise ValueError(
-            f"direction=backward, but {config.source} was trained on texts read forward; leave "
-            "direction out, or pre-train a backward body"
-        )
+        facts = _facts(bodies.build(dict(source.body)), tokenizer)
+    facts = directed(config, facts)
     if not remaps(config):
         _check_same(config, source, tokenizer)
         return facts
@@ -65,6 +61,23 @@ def facts_of(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer)
         pad=tokenizer.token("pad"),
         special=tuple((name, n) for name, n in tokenizer.special if name != "pad"),
     )
+
+
+def directed(config: RunConfig, facts: TextFacts) -> TextFacts:
+    """The facts with the direction in which a run reads: its source's, or its own if unknown.
+
+    Raises:
+        ValueError: If texts are to be read backward by a source that read them forward.
+    """
+    backward = config.objective.direction == "backward"
+    if facts.backward is None:
+        return dataclasses.replace(facts, backward=backward)
+    if backward and not facts.backward:
+        raise ValueError(
+            f"direction=backward, but {config.source} was trained on texts read forward; leave "
+            "direction out, or pre-train a backward body"
+        )
+    return facts
 
 
 def _check_same(config: RunConfig, source: hub.Source, tokenizer: Tokenizer) -> None:
@@ -108,12 +121,12 @@ def carried_tokenizer(source: hub.Source) -> Tokenizer:
     return Tokenizer.from_files(source.files, lowercase=lowercase)
 
 
-def _facts(body: Any, tokenizer: Tokenizer, backward: bool) -> TextFacts:
+def _facts(body: Any, tokenizer: Tokenizer) -> TextFacts:
     return TextFacts(
         vocab_size=body.vocab_size,
         max_length=positions(body),
         pad=tokenizer.token("pad"),
         special=tokenizer.special,
         pair_types=getattr(body, "types", 0) > 1,
-        backward=backward,
+        backward=None,
     )

@@ -9,7 +9,7 @@ _CORPORA = ("next_tokens", *_MASKED, *_SPANS)
 _OBJECTIVE: dict[str, tuple[str, ...]] = {
     "row_length": _CORPORA,
     "rows": ("next_tokens",),
-    "direction": ("next_tokens",),
+    "direction": ("labels", "next_tokens"),
     "mask_rate": (*_MASKED, "span_corruption"),
     "mask_unit": _MASKED,
     "masks": _MASKED,

@@ -124,9 +124,7 @@ class LanguageTask:
         lines = [f"{name}: {part}" for name, part in self.parts.items()]
         lines += self.told
         lines.append(f"tokens: {self.tokenizer}")
-        form = f", {self.rows.form}" if self.rows.objective == "next_tokens" else ""
-        learned = " and ".join(self.rows.kinds)
-        lines.append(f"{learned} in rows of {self.rows.length} tokens{form}")
+        lines.append(str(self.rows))
         return "\n".join(lines)
 
 

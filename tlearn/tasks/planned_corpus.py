@@ -56,10 +56,8 @@ class PlannedCorpus(LanguageTask):
         return self.train_batches(batch_size, 0)
 
     def __str__(self) -> str:
-        form = f", {self.rows.form}" if self.rows.objective == "next_tokens" else ""
         return (
-            f"{self.tokens:,} tokens (planned), {self.rows_per_epoch:,} rows an epoch; "
-            f"{' and '.join(self.rows.kinds)} in rows of {self.rows.length} tokens{form}"
+            f"{self.tokens:,} tokens (planned), {self.rows_per_epoch:,} rows an epoch; {self.rows}"
         )
 
 

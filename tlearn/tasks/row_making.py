@@ -63,6 +63,25 @@ class Rows:
         """The objectives that rows are made for, one or two."""
         return (self.objective, self.also) if self.also else (self.objective,)
 
+    @property
+    def ending(self) -> int | None:
+        """The token that stands behind every document; None where the tokenizer has none."""
+        return self.marks.get("eos", self.marks.get("sep"))
+
+    @property
+    def beginning(self) -> int | None:
+        """The token that stands before every document of next tokens, or None.
+
+        Where documents go on from one another it is the one that ended the document before.
+        """
+        # With bos as with eos the first word of a document is a target.
+        return self.marks.get("bos", self.ending) if self.form == "packed" else self.ending
+
+    def __str__(self) -> str:
+        form = f", {self.form}" if self.objective == "next_tokens" else ""
+        direction = ", read backward" if self.backward else ""
+        return f"{' and '.join(self.kinds)} in rows of {self.length} tokens{form}{direction}"
+
     def batches(
         self, store: TokenStore, batch_size: int, *, seed: int, shuffle: bool
     ) -> CorpusBatches:
@@ -100,17 +119,18 @@ class Rows:
         """Makes the batches of one objective."""
         given: dict[str, Any] = {"seed": seed, "shuffle": shuffle}
         where = (store, batch_size, self.length)
-        eos = self.marks.get("eos", self.marks.get("sep"))
+        eos = self.ending
+        if self.backward and not self.streams:
+            what = f"rows={self.form}" if objective == "next_tokens" else objective
+            raise DataError(
+                f"{what}: such rows are read forward; a body that reads backward, by "
+                "direction=backward or as its source did, needs next_tokens in rows=streams"
+            )
         if objective == "next_tokens":
             if self.form == "streams":
                 return StreamBatches(*where, eos=eos, backward=self.backward, **given)
-            if self.backward:
-                raise DataError(
-                    f"rows={self.form} are read forward; direction=backward needs rows=streams"
-                )
             crossing = self.form == "crossing"
-            # With bos as with eos the first word of a document is a target.
-            bos = None if crossing else self.marks.get("bos", eos)
+            bos = None if crossing else self.beginning
             return PackedBatches(*where, bos=bos, eos=eos, cross=crossing, **given)
         if objective in ("masked_tokens", "replaced_tokens"):
             return MaskedBatches(*where, masking=self.masking, **given)

@@ -138,7 +138,8 @@ class TextTask(Labelled):
         if self.shared:
             lines.append(f"{self.shared} texts of the test part are in the training part too")
         cut = "cut nowhere" if self.max_length is None else f"cut at {self.max_length}"
-        lines.append(f"tokens: {self.tokenizer}, {cut}")
+        direction = ", read backward" if self.facts.backward else ""
+        lines.append(f"tokens: {self.tokenizer}, {cut}{direction}")
         lines.append(f"widths of batches: {', '.join(map(str, self.buckets))}")
         if self.figures:
             lines.append(f"metrics of a whole part: {', '.join(self.figures)}")
@@ -235,7 +236,7 @@ def text_classification(
             tokenizer,
             max_length=max_length or None,
             types=facts.pair_types,
-            backward=facts.backward,
+            backward=bool(facts.backward),
             progress=progress,
         )
         for name, each in (("train", train), ("validation", held), ("test", test))

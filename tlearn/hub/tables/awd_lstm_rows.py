@@ -99,7 +99,8 @@ def _recognise(name: str, prefix: str, decoder: str, shapes: Shapes) -> Recognis
             "depth": depth,
         },
         None,
-        facts=TextFacts(vocab_size=vocabulary),
+        # Both directions were published, under the same names and shapes.
+        facts=TextFacts(vocab_size=vocabulary, backward=None),
         assumed=("its dropouts are those of the paper",),
         head=head,
         table=Table(name, tuple(rows)),
