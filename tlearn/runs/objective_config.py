@@ -13,6 +13,9 @@ Objective = Literal[
     "span_corruption",
     "prefix_lm",
 ]
+Also = Literal[
+    "", "masked_tokens", "next_sentence", "sentence_order", "span_corruption", "prefix_lm"
+]
 BESIDE: dict[str, tuple[str, ...]] = {
     "span_corruption": ("prefix_lm",),
     "prefix_lm": ("span_corruption",),
@@ -31,9 +34,7 @@ class ObjectiveConfig:
     """labels of a dataset; or of a corpus next_tokens (GPT, AWD-LSTM), masked_tokens (RoBERTa),
     next_sentence (BERT) or sentence_order (ALBERT) with masked tokens, replaced_tokens (ELECTRA),
     span_corruption or prefix_lm (T5)."""
-    also: Literal[
-        "", "masked_tokens", "next_sentence", "sentence_order", "span_corruption", "prefix_lm"
-    ] = ""
+    also: Also = ""
     """A second objective on the same corpus, whose rows stand beside those of the first in every
     batch: span_corruption with prefix_lm (T5), masked_tokens with next_sentence or sentence_order;
     empty for none."""

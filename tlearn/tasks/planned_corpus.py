@@ -44,7 +44,9 @@ class PlannedCorpus(LanguageTask):
     @property
     def rows_per_epoch(self) -> int:
         """Rows that so many tokens make, at as many tokens a row as the drawn documents fill."""
-        made = self.rows.batches(self.train, self.batch_size, seed=0, shuffle=True)
+        # Several streams would round up the few drawn tokens; two objectives need a row of each.
+        size = self.batch_size if self.rows.also else 1
+        made = self.rows.batches(self.train, size, seed=0, shuffle=True)
         return math.ceil(self.tokens * made.examples_per_epoch / len(self.train.tokens))
 
     def train_batches(self, batch_size: int, seed: int) -> Any:
