@@ -27,6 +27,7 @@ WAYS = {
     ),
     "next_tokens": ("gpt2", ENCODER, "bpe"),
 }
+WAYS["span_corruption+prefix_lm"] = WAYS["span_corruption"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def said(text):
     pass
 
 
-_FIRST = ("replaced_tokens", "span_corruption")
+_FIRST = ("replaced_tokens", "span_corruption+prefix_lm")
 """Tried on every change; the others share all of their code with runs that other tests make."""
 
 
@@ -63,7 +64,8 @@ _FIRST = ("replaced_tokens", "span_corruption")
 )
 def test_learned_cut_off_resumed_and_tuned(place, tmp_path, objective):
     body, settings, tokenizer = WAYS[objective]
-    asked = ObjectiveConfig(objective=objective, row_length=24, stores=str(place / "stores"))
+    first, _, also = objective.partition("+")
+    asked = ObjectiveConfig(objective=first, also=also, row_length=24, stores=str(place / "stores"))
     config = replace(
         RunConfig(data=DataConfig(data=f"blank:{place}/corpus.txt"), objective=asked),
         body=body,
@@ -106,4 +108,4 @@ def test_learned_cut_off_resumed_and_tuned(place, tmp_path, objective):
     assert tuned.validation is not None
     assert tuned.validation.metrics["accuracy"] >= 0.9
     alone = any("the encoder alone" in line for line in told)
-    assert alone == (objective == "span_corruption")
+    assert alone == (first == "span_corruption")

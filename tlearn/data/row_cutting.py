@@ -133,6 +133,11 @@ class RowBatches(abc.ABC):
         for step in range(start, start + self.steps_per_epoch):
             yield self.at(step)
 
+    def blank(self) -> Batch:
+        """Makes one row that holds nothing, without ``mask`` and ``index``."""
+        made = self._make(0, np.zeros(1, np.int64))
+        return {name: self._filled(name, x[:0], 1) for name, x in made.items()}
+
     @abc.abstractmethod
     def _make(self, epoch: int, examples: Int64[np.ndarray, " e"]) -> Batch:
         """Makes the rows of some numbers, without ``mask`` and ``index``."""

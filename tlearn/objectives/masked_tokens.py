@@ -47,7 +47,9 @@ class MaskedPairs:
 
     The loss of a batch is the mean over its masked tokens plus the mean over its pairs. The first
     belongs to the batch, not to a row: it is counted once for every row, and the count is the
-    number of rows. Where batches are added, the masked tokens of each weigh by its rows.
+    number of rows. Where batches are added, the masked tokens of each weigh by its rows. A row that
+    is no pair has the label -1 and nothing to choose: where a share of the rows are pairs, their
+    mean weighs by that share.
 
     References: Devlin et al. 2019 (BERT), section 3.1 and appendix A.2; Lan et al. 2020 (ALBERT),
     section 3.1.
@@ -61,13 +63,14 @@ class MaskedPairs:
         Args:
             outputs: ``{"masked_lm": [b m v], "next_sentence": [b 2]}``.
             batch: As `MaskedTokens` takes it, and ``label`` [b]: 0 for segments that follow each
-                other in this order, 1 for others.
+                other in this order, 1 for others, -1 for rows that are no pair.
         """
         words = token_sums(outputs["masked_lm"], batch)
         mask = batch["mask"].astype(jnp.float32)
         loss, right = scored(outputs["next_sentence"][:, None], batch["label"][:, None])
         rows = jnp.sum(mask)
         pairs = jnp.sum(loss[:, 0] * mask)
+        paired = jnp.sum(mask * (batch["label"] >= 0))
         return Sums(
             loss=rows * (words.loss / jnp.maximum(words.count, 1.0)) + pairs,
             count=rows,
@@ -80,8 +83,8 @@ class MaskedPairs:
             counts={
                 "masked_loss": words.count,
                 "masked_accuracy": words.count,
-                "pair_loss": rows,
-                "pair_accuracy": rows,
+                "pair_loss": paired,
+                "pair_accuracy": paired,
             },
         )
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tlearn.objectives.sums import Sums
@@ -17,8 +18,14 @@ from tlearn.objectives.tokens import token_rows, token_sums
 class Seq2Seq:
     """Cross-entropy of a decoder's tokens; the count is the number of targets.
 
+    Attributes:
+        kinds: Names of what rows are of, where batches hold rows of several objectives: the metrics
+            then have the loss and accuracy of each by itself too.
+
     Reference: Raffel et al. 2020 (T5), sections 2.1 and 3.1.4.
     """
+
+    kinds: tuple[str, ...] = ()
 
     unit: ClassVar[str] = "targets"
 
@@ -28,9 +35,19 @@ class Seq2Seq:
         Args:
             outputs: Logits of the decoder.
             batch: ``targets`` [b s], -1 where there is nothing to predict; ``mask`` [b], 0 for rows
-                that only fill the batch.
+                that only fill the batch; with `kinds` ``kind`` [b], a row's number among them.
         """
-        return token_sums(outputs, batch)
+        sums = token_sums(outputs, batch)
+        if not self.kinds:
+            return sums
+        # The same numbers again: the compiler computes them once.
+        rows = token_rows(outputs, batch)
+        metrics, counts = dict(sums.metrics), dict(sums.counts)
+        for number, name in enumerate(self.kinds):
+            loss, count, right = jnp.sum(jnp.where(batch["kind"][:, None] == number, rows, 0.0), 0)
+            metrics |= {f"{name}_loss": loss, f"{name}_accuracy": right}
+            counts |= {f"{name}_loss": count, f"{name}_accuracy": count}
+        return Sums(sums.loss, sums.count, metrics, counts)
 
     def kept(
         self, outputs: Float[Array, "b s v"], batch: Mapping[str, Array]

@@ -110,9 +110,22 @@ class AfterStep:
 
     def remember(self, state: State) -> None:
         """Measures what may be forgotten, at the beginning and at the end."""
-        part = self._built.task.remember
+        part, own = self._built.task.remember, self._built.source_task
         if part is not None:
             self.write(REMEMBER, state, self.evaluate(state, part).metrics)
+        elif own is not None:
+            found = own.measure(
+                averaged(state),
+                self._eval_batch,
+                without=self._unlike(state) if self.step == 0 else (),
+                place=self._place,
+            )
+            self.write(REMEMBER, state, found.metrics)
+
+    def _unlike(self, state: State) -> frozenset[str]:
+        """Paths that are not the source's as it was: drawn afresh, or kept in another dtype."""
+        cast = {path for path, value in state.params.items() if value.dtype != jnp.float32}
+        return self._built.fresh | cast
 
     def evaluate(self, state: State, part: Any) -> Evaluation:
         """Evaluates on a part of the data, with averaged weights where they are kept."""

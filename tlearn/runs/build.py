@@ -39,6 +39,7 @@ from tlearn.runs.parts import (
     training_steps,
 )
 from tlearn.runs.planned import planned_task
+from tlearn.runs.source_task import SourceTask, source_task
 from tlearn.runs.taught import taught
 from tlearn.tasks import Task, TaskBatches
 from tlearn.train.loop import Program, timeline
@@ -72,6 +73,7 @@ class Built:
         digests: Fingerprints of source and data, to notice that they changed.
         licence: The source's licence, which what is trained from it inherits; None if unknown.
         origin: Where the source came from: names and tables, back to the first checkpoint.
+        source_task: Beside labels, what is measured of the source's own task; None for nothing.
     """
 
     config: RunConfig
@@ -86,6 +88,7 @@ class Built:
     digests: dict[str, str]
     licence: str | None = None
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    source_task: SourceTask | None = None
 
     def train_batches(self, state: State, folder: Path) -> TaskBatches:
         """The training batches; where features are computed once, this is when they are.
@@ -149,6 +152,9 @@ def build(
     seed = jax.random.key(config.train.seed)
     # The plan comes first, from shapes: it says which weights are read in another dtype.
     like, fresh = shapes_and_fresh(config, model, task, source)
+    before = source_task(config, like, progress)
+    if before is not None:
+        say(str(before))
     rows = plans(like, make_strategy(config.strategy), layers=model.body.layer_names, fresh=fresh)
     frozen_dtype = _FROZEN[config.train.frozen_dtype]
     dtypes, shardings = {}, None
@@ -218,6 +224,8 @@ def build(
     digests = {f"data {name}": value for name, value in task.digests.items()}
     if source is not None and draw:
         digests["source"] = source.digest
+    if before is not None:
+        digests["data remember"] = before.digest
     return Built(
         config=config,
         task=task,
@@ -231,6 +239,7 @@ def build(
         digests=digests,
         licence=None if source is None else source.provenance.get("licence"),
         origin={} if source is None else descent(source.provenance),
+        source_task=before,
     )
 
 

@@ -10,6 +10,7 @@ from tlearn.bodies.facts import TextFacts
 from tlearn.data import DataError, Tokenizer, open_texts
 from tlearn.data.corpus_opening import CorpusOptions, open_corpus
 from tlearn.data.held_out import HeldOut
+from tlearn.data.joined_batches import rows_of_each
 from tlearn.data.joined_store import with_replay
 from tlearn.data.masking import Masking
 from tlearn.data.token_store import TokenStore, build_store, split_store
@@ -21,7 +22,8 @@ from tlearn.tasks.language import LanguageTask, goal_of, head_of
 from tlearn.tasks.row_making import Rows, sentinels_of
 
 Progress = Callable[[int, int], None]
-_SOURCE = "source"
+SOURCE = "source"
+"""As what to remember: what the source's own run was judged on."""
 _GENERATOR_MASK = 0.85
 """ELECTRA leaves 15 % of the chosen tokens as they are and replaces none at random."""
 
@@ -69,13 +71,17 @@ def language_task(
         train = with_replay(train, general, asked.replay_share, config.train.seed)
         told.append(_replayed(asked, 1 - own / len(train.tokens)))
     test = opened(data.test_split, None) if data.test_split else None
-    if asked.remember == _SOURCE:
-        remember = _judged_on(config, source, tokenizer)
+    if asked.remember == SOURCE:
+        remember = judged_on(config, source, tokenizer)
     else:
         remember = opened(asked.remember, held) if asked.remember else None
+    if asked.also:
+        told.append(_beside(config))
     rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
     penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
-    head = head_of(asked.objective, body, penalised=penalised, generator=asked.generator)
+    head = head_of(
+        asked.objective, body, asked.also, penalised=penalised, generator=asked.generator
+    )
     if config.head.head_weights == "source":
         head = _kept(config, source, head)
     return LanguageTask(
@@ -87,6 +93,7 @@ def language_task(
         rows=rows,
         goal=goal_of(
             asked.objective,
+            asked.also,
             activation_penalty=asked.activation_penalty,
             change_penalty=asked.change_penalty,
         ),
@@ -135,8 +142,17 @@ def _carved(
     return split_store(train, share, config.train.seed) if share else (train, None)
 
 
-def _judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer) -> TokenStore:
-    """What a source's own run was judged on, which it has not learned."""
+def judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer) -> TokenStore:
+    """What a source's own run was judged on, which it has not learned.
+
+    Args:
+        config: The run that starts from the source.
+        source: The source.
+        tokenizer: Makes the tokens.
+
+    Raises:
+        ValueError: If the source is no run on a corpus, or was judged on nothing.
+    """
     was = config_of(source) if source is not None else None
     if was is None or was.objective.objective == "labels":
         raise ValueError(
@@ -164,6 +180,13 @@ def _replayed(asked: ObjectiveConfig, share: float) -> str:
     if share < 0.9 * asked.replay_share:
         told += f": it has no more, {asked.replay_share:.0%} was asked for"
     return told
+
+
+def _beside(config: RunConfig) -> str:
+    """Says how many rows of a batch the second objective has: a share is told to the nearest."""
+    size = config.train.batch_size
+    _, second = rows_of_each(size, config.objective.also_share)
+    return f"{config.objective.also}: {second} of the {size} rows of a batch ({second / size:.1%})"
 
 
 def _kept(config: RunConfig, source: hub.Source | None, head: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +224,8 @@ def rows_of(
         marks=marks,
         sentinels=sentinels,
         start=facts.token("start"),
+        also=asked.also,
+        also_share=asked.also_share,
     )
 
 

@@ -51,7 +51,8 @@ def finish(
         if not read_metrics(folder.metrics, "test"):
             after.write("test", state, test.metrics)
     measured = read_metrics(folder.metrics, REMEMBER)
-    if len(measured) < 2 and built.task.remember is not None:
+    asked = built.task.remember is not None or built.source_task is not None
+    if len(measured) < 2 and asked:
         after.remember(state)
         measured = read_metrics(folder.metrics, REMEMBER)
     hub.save_model(folder.path, as_source(built, state))

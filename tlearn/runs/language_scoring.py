@@ -1,9 +1,14 @@
 """A language model's loss and perplexity on a corpus, in the rows it was trained with."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tlearn.bodies.facts import TextFacts
+from tlearn.data import Tokenizer
+from tlearn.data.token_store import TokenStore
 from tlearn.hub import Source
 from tlearn.model import Model
 from tlearn.runs.config import DataConfig, RunConfig, replace
@@ -57,23 +62,71 @@ def score_corpus(
     Raises:
         ValueError: If the corpus cannot be read, or the tokenizer lacks what rows need.
     """
-    config = _config(source, model.body)
-    if text_column:
-        config = replace(config, text_column=text_column)
-    tokenizer = tokenizer_of(config, source)
-    facts = facts_of(config, source, tokenizer)
-    store = store_of(config, data, tokenizer, None, split, progress)
-    task = LanguageTask(
+
+    def opened(config: RunConfig, tokenizer: Tokenizer) -> TokenStore:
+        config = replace(config, text_column=text_column) if text_column else config
+        return store_of(config, data, tokenizer, None, split, progress)
+
+    task = scoring_task(source, model.body, opened)
+    return score_rows(model, task, params, statistics, batch_size=batch_size)
+
+
+def scoring_task(
+    source: Source,
+    body: Any,
+    opened: Callable[[RunConfig, Tokenizer], TokenStore],
+    *,
+    tokenizer: str = "",
+    stores: str = "",
+) -> LanguageTask:
+    """What a source's own head is asked on a corpus: rows as its run had them, and the loss.
+
+    Args:
+        source: The weights and what travels with them.
+        body: Its body.
+        opened: Opens the corpus, given how the source's run read corpora, and its tokenizer.
+        tokenizer: Folder of the tokenizer, where none travels with the weights.
+        stores: Folder where corpora are kept as tokens; empty for the usual one.
+
+    Raises:
+        ValueError: If the corpus cannot be read, or the tokenizer lacks what rows need.
+    """
+    config = replace(_config(source, body), tokenizer=tokenizer, stores=stores)
+    made_by = tokenizer_of(config, source)
+    facts = facts_of(config, source, made_by)
+    store = opened(config, made_by)
+    return LanguageTask(
         train=store,
         validation=None,
         test=None,
         facts=facts,
-        tokenizer=tokenizer,
-        rows=rows_of(config, model.body, facts, dict(tokenizer.special), sentinels_of(tokenizer)),
-        goal=goal_of(config.objective.objective),
+        tokenizer=made_by,
+        rows=rows_of(config, body, facts, dict(made_by.special), sentinels_of(made_by)),
+        goal=goal_of(config.objective.objective, config.objective.also),
         head=dict(source.head or {}),
     )
-    batches = task.eval_batches(store, batch_size)
+
+
+def score_rows(
+    model: Model,
+    task: LanguageTask,
+    params: Any,
+    statistics: Any,
+    *,
+    batch_size: int,
+    place: Callable[[dict[str, np.ndarray]], Any] = dict,
+) -> Evaluation:
+    """Evaluates a language model on a task's corpus, each row once.
+
+    Args:
+        model: Body and head.
+        task: The corpus, from `scoring_task`.
+        params: Parameters by path.
+        statistics: Statistics by path.
+        batch_size: Rows at a time.
+        place: Puts a batch on the devices.
+    """
+    batches = task.eval_batches(task.train, batch_size)
     body: Any = model.body
     found = evaluate(
         make_eval_step(model, task.objective, task.kept),
@@ -81,6 +134,7 @@ def score_corpus(
         statistics,
         batches,
         expected=batches.examples_per_epoch,
+        place=place,
         unit=task.unit,
         carry=body.initial_carry(batch_size) if task.streams else None,
     )

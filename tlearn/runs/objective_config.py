@@ -13,6 +13,17 @@ Objective = Literal[
     "span_corruption",
     "prefix_lm",
 ]
+Also = Literal[
+    "", "masked_tokens", "next_sentence", "sentence_order", "span_corruption", "prefix_lm"
+]
+BESIDE: dict[str, tuple[str, ...]] = {
+    "span_corruption": ("prefix_lm",),
+    "prefix_lm": ("span_corruption",),
+    "masked_tokens": ("next_sentence", "sentence_order"),
+    "next_sentence": ("masked_tokens",),
+    "sentence_order": ("masked_tokens",),
+}
+"""What one body with one head can learn beside an objective, from the same corpus."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +34,12 @@ class ObjectiveConfig:
     """labels of a dataset; or of a corpus next_tokens (GPT, AWD-LSTM), masked_tokens (RoBERTa),
     next_sentence (BERT) or sentence_order (ALBERT) with masked tokens, replaced_tokens (ELECTRA),
     span_corruption or prefix_lm (T5)."""
+    also: Also = ""
+    """A second objective on the same corpus, whose rows stand beside those of the first in every
+    batch: span_corruption with prefix_lm (T5), masked_tokens with next_sentence or sentence_order;
+    empty for none."""
+    also_share: float = 0.25
+    """Share of a batch's rows that are of the second objective, to the nearest row."""
     row_length: int = 128
     """Tokens of a row; what truncated back-propagation goes through at a step."""
     rows: Literal["auto", "streams", "packed", "crossing"] = "auto"
@@ -56,8 +73,8 @@ class ObjectiveConfig:
     replay_share: float = 0.25
     """Share of the tokens that are of the replayed corpus."""
     remember: str = ""
-    """A corpus that nothing is trained on: the loss on it is measured before and after; source for
-    what the source's own run was judged on."""
+    """A corpus that nothing is trained on: the loss on it is measured before and after, beside
+    labels by the source's own head; source for what the source's own run was judged on."""
     held_out: tuple[str, ...] = ()
     """Datasets whose texts no corpus may hold, as in text:DIR@test: documents that hold one of them
     are left out."""
@@ -77,10 +94,13 @@ def problems(asked: ObjectiveConfig) -> list[str]:
         ("mask_rate", 0.0, 1.0),
         ("generator", 0.0, 1.0),
         ("replay_share", 0.0, 1.0),
+        ("also_share", 0.0, 1.0),
     ):
         value = getattr(asked, name)
         if not low < value <= high or (name != "generator" and value == high):
             found.append(f"{name} is {value}; it must be above 0 and below 1")
+    if asked.also and asked.also not in BESIDE.get(asked.objective, ()):
+        found.append(_alone(asked))
     if asked.span_length < 1:
         found.append(f"span_length is {asked.span_length}; it must be at least 1")
     for name in ("activation_penalty", "change_penalty", "language_loss", "consistency", "masks"):
@@ -89,3 +109,19 @@ def problems(asked: ObjectiveConfig) -> list[str]:
     if asked.consistency and asked.language_loss:
         found.append("consistency and language_loss are not had together: give one of them")
     return found
+
+
+def _alone(asked: ObjectiveConfig) -> str:
+    """Says why a second objective does not go with the first, and what does."""
+    text = f"also={asked.also} does not go with objective={asked.objective}: "
+    if asked.objective == "next_tokens":
+        return text + "next_tokens already asks for every token, there is nothing to mix; leave it"
+    if asked.objective == "labels":
+        return text + "it is for corpora; labels have language_loss, for GPT and GPT-2"
+    if asked.objective == asked.also:
+        return text + "that is one objective; leave also out"
+    others = BESIDE.get(asked.objective, ())
+    if others:
+        return text + f"give {' or '.join(others)}"
+    pairs = sorted({" with ".join(sorted((one, two))) for one in BESIDE for two in BESIDE[one]})
+    return text + f"there are {', '.join(pairs)}"

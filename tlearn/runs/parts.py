@@ -53,7 +53,8 @@ def unpooled(config: RunConfig) -> dict[str, Any]:
     """What is set of a new body that nothing pools: a pooler would be trained by nobody."""
     family = BODIES.variants.get(config.body.body, (config.body.body,))[0]
     alone = ("masked_tokens", "replaced_tokens")
-    if family in ("bert", "albert") and config.objective.objective in alone:
+    asked = config.objective
+    if family in ("bert", "albert") and asked.objective in alone and not asked.also:
         return {"pooling": "first"}
     return {}
 

@@ -67,13 +67,15 @@ def _corpus(config: RunConfig, source: hub.Source | None) -> Task:
         config.data.data,
         rows=rows_of(config, body, facts, marks, sentinels),
         facts=facts,
-        goal=goal_of(asked.objective, **penalties),
+        goal=goal_of(asked.objective, asked.also, **penalties),
         head=head_of(
             asked.objective,
             body,
+            asked.also,
             penalised=any(value > 0 for value in penalties.values()),
             generator=asked.generator,
         ),
+        batch_size=config.train.batch_size,
     )
 
 

@@ -56,10 +56,7 @@ def write_summary(
         results["pull"] = pull
     if remembered:
         before, later = remembered[0], remembered[-1]
-        lines.append(
-            f"- what may be forgotten, before and after: loss {before['loss']:.4f}, "
-            f"{later['loss']:.4f}"
-        )
+        lines.append(f"- {forgotten_text(before, later)}")
         results["remember"] = {
             when: {n: v for n, v in event.items() if n not in _ABOUT}
             for when, event in (("before", before), ("after", later))
@@ -80,6 +77,16 @@ def write_summary(
     folder.write_text("report/report.md", text)
     folder.write_text("report.html", _page(folder, text))
     folder.write_json(RESULTS, results)
+
+
+def forgotten_text(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """What may be forgotten, before and after, as one line."""
+    parts = [
+        f"{name} {before[name]:.4f}, {after[name]:.4f}"
+        for name in ("loss", "perplexity")
+        if name in before and name in after
+    ]
+    return f"what may be forgotten, before and after: {'; '.join(parts)}"
 
 
 def _page(folder: RunFolder, text: str) -> str:

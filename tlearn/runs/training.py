@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from tlearn.data import prefetch
-from tlearn.runs.after_step import AfterStep
+from tlearn.runs.after_step import REMEMBER, AfterStep
 from tlearn.runs.build import Built, build
 from tlearn.runs.config import RunConfig, diff, from_json, to_json
 from tlearn.runs.counted import Counted
 from tlearn.runs.devices import Devices
 from tlearn.runs.finish import finish
 from tlearn.runs.folder import RunFolder, RunFolderError
-from tlearn.runs.summary import RESULTS
+from tlearn.runs.summary import RESULTS, forgotten_text
 from tlearn.runs.versions import versions
 from tlearn.runs.writers import Console, Journal, read_metrics
 from tlearn.train.checkpoint import Checkpoints
@@ -143,6 +143,8 @@ def _finished(folder: RunFolder, say: Say) -> Result:
             count = results[name].pop("count")
             figures = ", ".join(f"{key} {value:.4f}" for key, value in results[name].items())
             say(f"{name}: {figures} over {count} examples")
+    if "remember" in results:
+        say(forgotten_text(results["remember"]["before"], results["remember"]["after"]))
     return Result(folder.path, True, results["step"])
 
 
@@ -211,6 +213,9 @@ def _run(built: Built, folder: RunFolder, say: Say, quiet: bool, *, resume: bool
     for name, found in (("validation", validation), ("test", test)):
         if found is not None:
             say(f"{name}: {found}")
+    measured = read_metrics(folder.metrics, REMEMBER)
+    if measured:
+        say(forgotten_text(measured[0], measured[-1]))
     say(f"run folder: {folder.path}")
     return Result(folder.path, True, line.steps, validation, test)
 

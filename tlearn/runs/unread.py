@@ -21,7 +21,6 @@ _OBJECTIVE: dict[str, tuple[str, ...]] = {
     "consistency": ("labels",),
     "replay": _CORPORA,
     "replay_share": _CORPORA,
-    "remember": _CORPORA,
     "held_out": _CORPORA,
     "stores": _CORPORA,
 }
@@ -52,11 +51,15 @@ def unread(config: Any) -> list[str]:
         config: A `RunConfig`, whose fields are all there already.
     """
     objective = config.objective.objective
+    asked = {objective, config.objective.also}
     found = [
         f"{name} is for {' or '.join(readers)}, and objective is {objective}"
         for name, readers in _OBJECTIVE.items()
-        if objective not in readers and _set(config.objective, name)
+        if not asked & set(readers) and _set(config.objective, name)
+        if not (name == "stores" and config.objective.remember)
     ]
+    if objective == "labels" and config.objective.remember:
+        found += _unremembered(config)
     if objective == "labels" and _set(config.data, "errors"):
         found.append("errors says how a corpus is read, and objective is labels")
     if objective != "labels":
@@ -69,11 +72,23 @@ def unread(config: Any) -> list[str]:
     if _set(config.objective, "replay_share") and objective != "labels":
         if not config.objective.replay:
             found.append("replay_share is a share of replay, and replay names no corpus")
+    if _set(config.objective, "also_share") and not config.objective.also:
+        found.append("also_share is a share of also, and also names no objective")
     if config.objective.vocabulary == "remap" and not config.source:
         found.append("vocabulary=remap carries a source's embeddings over; give a source")
     if config.train.views and config.train.features != "once":
         found.append("views are drawn for features=once, and features is each-step")
     return found
+
+
+def _unremembered(config: Any) -> list[str]:
+    """Why nothing can be remembered beside labels, where that shows in the config alone."""
+    what = f"remember={config.objective.remember} beside labels asks the source's own head"
+    if not config.source:
+        return [f"{what}, and there is no source"]
+    if config.objective.vocabulary == "remap":
+        return [f"{what}, which knows no other vocabulary: leave vocabulary=remap or remember out"]
+    return []
 
 
 def _set(group: Any, name: str) -> bool:

@@ -11,7 +11,6 @@ from jaxtyping import Array
 
 from tlearn.bodies.facts import TextFacts
 from tlearn.data import Tokenizer
-from tlearn.data.row_cutting import RowBatches
 from tlearn.data.token_store import TokenStore
 from tlearn.objectives import (
     MaskedPairs,
@@ -21,9 +20,11 @@ from tlearn.objectives import (
     Seq2Seq,
     Sums,
 )
-from tlearn.tasks.row_making import Rows
+from tlearn.tasks.row_making import CorpusBatches, Rows
 
 _EXAMPLE_ROWS = 1
+_PAIRS = {"next_sentence", "sentence_order"}
+"""Objectives that ask about pairs of segments too."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,11 +112,11 @@ class LanguageTask:
             return {}
         return {"perplexity": float(np.exp(min(loss / count, 700.0)))}
 
-    def train_batches(self, batch_size: int, seed: int) -> RowBatches:
-        """Shuffled rows of the training part."""
+    def train_batches(self, batch_size: int, seed: int) -> CorpusBatches:
+        """Shuffled rows of the training part, of two objectives in their shares."""
         return self.rows.batches(self.train, batch_size, seed=seed, shuffle=True)
 
-    def eval_batches(self, dataset: Any, batch_size: int) -> RowBatches:
+    def eval_batches(self, dataset: Any, batch_size: int) -> CorpusBatches:
         """One pass over a part, the same every time."""
         return self.rows.batches(dataset, batch_size, seed=0, shuffle=False)
 
@@ -127,23 +128,33 @@ class LanguageTask:
         return "\n".join(lines)
 
 
-def goal_of(objective: str, *, activation_penalty: float = 0.0, change_penalty: float = 0.0) -> Any:
-    """The loss of an objective by its name."""
+def goal_of(
+    objective: str,
+    also: str = "",
+    *,
+    activation_penalty: float = 0.0,
+    change_penalty: float = 0.0,
+) -> Any:
+    """The loss of an objective by its name, and of a second one beside it."""
+    kinds = (objective, also) if also else ()
     if objective == "next_tokens":
         return NextTokens(activation_penalty, change_penalty)
+    if _PAIRS & {objective, also}:
+        return MaskedPairs()
     if objective == "masked_tokens":
         return MaskedTokens()
-    if objective in ("next_sentence", "sentence_order"):
-        return MaskedPairs()
-    return ReplacedTokens() if objective == "replaced_tokens" else Seq2Seq()
+    return ReplacedTokens() if objective == "replaced_tokens" else Seq2Seq(kinds)
 
 
-def head_of(objective: str, body: Any, *, penalised: bool, generator: float) -> dict[str, Any]:
+def head_of(
+    objective: str, body: Any, also: str = "", *, penalised: bool, generator: float
+) -> dict[str, Any]:
     """The config of the head that an objective needs above a body.
 
     Args:
         objective: Its name.
         body: The body.
+        also: A second objective that the same head serves; empty for none.
         penalised: Whether the loss reads the last activations.
         generator: Width of a generator as a share of the body's.
     """
@@ -161,4 +172,4 @@ def head_of(objective: str, body: Any, *, penalised: bool, generator: float) -> 
     if objective == "replaced_tokens":
         return describe(training_head(body, fraction=generator))
     same = {"activation": body.activation, "norm_epsilon": body.norm_epsilon}
-    return {"family": "masked_lm" if objective == "masked_tokens" else "pretraining", **same}
+    return {"family": "pretraining" if _PAIRS & {objective, also} else "masked_lm", **same}

@@ -28,11 +28,13 @@ class PlannedCorpus(LanguageTask):
         tokenizer: None: nothing is made tokens.
         spec: The name of what is planned.
         tokens: Tokens that there would be.
+        batch_size: Rows of a batch.
     """
 
     tokenizer: Any
     spec: str = ""
     tokens: int = 0
+    batch_size: int = 1
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -42,8 +44,10 @@ class PlannedCorpus(LanguageTask):
     @property
     def rows_per_epoch(self) -> int:
         """Rows that so many tokens make, at as many tokens a row as the drawn documents fill."""
-        made = self.rows.batches(self.train, 1, seed=0, shuffle=False).examples_per_epoch
-        return math.ceil(self.tokens * made / len(self.train.tokens))
+        # Several streams would round up the few drawn tokens; two objectives need a row of each.
+        size = self.batch_size if self.rows.also else 1
+        made = self.rows.batches(self.train, size, seed=0, shuffle=True)
+        return math.ceil(self.tokens * made.examples_per_epoch / len(self.train.tokens))
 
     def train_batches(self, batch_size: int, seed: int) -> Any:
         """Batches to count."""
@@ -60,7 +64,13 @@ class PlannedCorpus(LanguageTask):
 
 
 def planned_corpus(
-    spec: str, *, rows: Rows, facts: TextFacts, goal: Any, head: Mapping[str, Any]
+    spec: str,
+    *,
+    rows: Rows,
+    facts: TextFacts,
+    goal: Any,
+    head: Mapping[str, Any],
+    batch_size: int,
 ) -> PlannedCorpus:
     """Makes a language task of a corpus that is not here.
 
@@ -70,6 +80,7 @@ def planned_corpus(
         facts: What the body takes.
         goal: The loss.
         head: The head it needs, as a config.
+        batch_size: Rows of a batch.
 
     Raises:
         ValueError: If the name cannot be read, or counts examples with labels.
@@ -91,6 +102,7 @@ def planned_corpus(
         head=head,
         spec=spec,
         tokens=planned.count,
+        batch_size=batch_size,
     )
 
 

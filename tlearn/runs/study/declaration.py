@@ -256,6 +256,12 @@ class Study:
                 try:
                     cell = self._cell(arm, trial, self.seeds[0], self.labels[0], "reported")
                     from_json(to_json(cell.config))
+                    asked = cell.config.objective
+                    if asked.objective == "labels" and asked.remember:
+                        problems.append(
+                            f"remember={asked.remember} of a run's objective: give it as the "
+                            "study's own remember, which is measured of all its runs"
+                        )
                 except ValueError as error:
                     told = " ".join(str(error).split())
                     problems.append(f"arm {arm.name!r}{_trial_text(trial)}: {told}")

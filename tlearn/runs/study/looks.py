@@ -10,6 +10,7 @@ import numpy as np
 
 from tlearn.model import Model, variables
 from tlearn.params import layer_of
+from tlearn.runs.language_scoring import scores_texts
 from tlearn.runs.reading import Selection
 from tlearn.runs.study.group import Group
 from tlearn.runs.use import load
@@ -76,13 +77,18 @@ class Memory:
             metric: ``accuracy`` or ``loss``.
 
         Raises:
-            ValueError: If another metric is asked for.
+            ValueError: If another metric is asked for, or the source is a language model.
             HubError: If the source carries no head.
             DataError: If its labels are not those of the data.
         """
         if metric not in ("accuracy", "loss"):
             raise ValueError(f"remember measures accuracy or loss, not {metric}")
         loaded = load(group.configs[0].source)
+        if scores_texts(loaded.source):
+            raise ValueError(
+                f"remember={spec}: the head of {group.configs[0].source} predicts parts of texts, "
+                "and a study tries heads that know labels: measure it by a run's own --remember"
+            )
         reader = loaded.reader()
         data, _, split = spec.partition("@")
         dataset = reader.open(Selection(data, split))
