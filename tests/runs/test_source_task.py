@@ -21,6 +21,8 @@ from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.reading import Selection
 from tlearn.runs.study.declaration import Study
 from tlearn.runs.study.factors import Factor
+from tlearn.runs.study.group import gather
+from tlearn.runs.study.looks import Memory
 from tlearn.runs.training import resume, start
 from tlearn.runs.use import score
 
@@ -143,7 +145,9 @@ def test_layers_drawn_afresh_do_not_change_what_the_source_was(place, trained, t
 
 
 def test_what_nothing_moves_forgets_nothing(place, trained, tmp_path):
-    asked = labels(place, trained("gpt2"), freeze="body")
+    # On two devices, over which the run's weights lie split and the source's own head does not.
+    split = {"devices": 2, "layout": "sharded"}
+    asked = labels(place, trained("gpt2"), freeze="body", **split)
     found = remembered(start(asked, tmp_path / "tuned", say=said, quiet=True).folder)
     assert found["before"] == found["after"]
 
@@ -190,6 +194,9 @@ def test_what_cannot_be_measured_is_refused_by_name(place, trained, tmp_path):
             factors=(Factor.over("rate", (0.1, 0.2)),),
             seeds=(0,),
         )
+    group = gather([labels(place, trained("gpt2"), remember="", stores="")])
+    with pytest.raises(ValueError, match="a study tries heads that know labels"):
+        Memory(group, f"blank:{place}/other.txt", "loss")
     with pytest.raises(ValueError, match="stores is for"):
         labels(place, tmp_path, remember="")
 

@@ -115,7 +115,10 @@ def _alone(asked: ObjectiveConfig) -> str:
     """Says why a second objective does not go with the first, and what does."""
     text = f"also={asked.also} does not go with objective={asked.objective}: "
     if asked.objective == "next_tokens":
-        return text + "next_tokens already asks for every token, there is nothing to mix; leave it"
+        return (
+            text
+            + "next_tokens already asks for every token, there is nothing to mix: leave also out"
+        )
     if asked.objective == "labels":
         return text + "it is for corpora; labels have language_loss, for GPT and GPT-2"
     if asked.objective == asked.also:
