@@ -3,8 +3,8 @@
 tests/fixtures/make_tf_encoders.py made the files and the outputs with TensorFlow's Model Garden, by
 the tool that TensorFlow Hub's models were exported with.
 
-Broken on purpose, each seen to fail: heads' axis joined in the other order, gelu by erf, the head's
-pooler of a pre-training left for the encoder's own, ALBERT's depth off by one, the asset unread.
+Broken on purpose, each seen to fail: heads' axes joined in the other order, gelu by erf, the pooler
+of a pre-training's head left for the encoder's own, ALBERT's depth, the assets or the case unread.
 """
 
 import json

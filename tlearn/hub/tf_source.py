@@ -15,7 +15,7 @@ from tlearn.hub.json_file import read_json
 from tlearn.hub.raw import RawFile
 from tlearn.hub.saved_model import GRAPH_FILE, keras_descriptions
 from tlearn.hub.source import Source
-from tlearn.hub.tables import keras_sequential, tf_bert, tf_encoder
+from tlearn.hub.tables import bit_google, keras_sequential, tf_bert, tf_encoder
 from tlearn.hub.tables.folder_family import FolderFamily
 from tlearn.hub.tables.folders import hf_family
 from tlearn.hub.tf_checkpoint import find_checkpoint, read_tensorflow
@@ -32,8 +32,9 @@ def tensorflow_source(
 
     Known are BERTs by the names of Google's TensorFlow 1 checkpoints (with ``bert_config.json`` and
     ``vocab.txt`` beside); the encoders of TensorFlow 2's Model Garden and TensorFlow Hub (BERT,
-    ALBERT, ELECTRA: `tlearn.hub.tables.tf_encoder`); and Keras Sequential models: a plain row of
-    layers. Of all others `tlearn.hub.read_tensorflow` gives the arrays by name.
+    ALBERT, ELECTRA: `tlearn.hub.tables.tf_encoder`); BiTs by the names of their publication
+    (`tlearn.hub.tables.bit_google`); and Keras Sequential models: a plain row of layers. Of all
+    others `tlearn.hub.read_tensorflow` gives the arrays by name.
 
     Args:
         spec: What was asked for, for provenance.
@@ -82,6 +83,11 @@ def _recognised(
         skipped = sorted([*found.aside.get("skipped", ()), *left])
         found = dataclasses.replace(found, aside={**found.aside, "skipped": skipped})
         return _renamed(found, config, arrays), hf_family(kind), assumed
+    stems = [name for name in raw.arrays if name.endswith(bit_google.STEM)]
+    if len(stems) == 1:
+        prefix = stems[0].removesuffix(bit_google.STEM)
+        named = {f"resnet/{name.removeprefix(prefix)}": a for name, a in raw.arrays.items()}
+        return _renamed(found, {}, named), bit_google.FOLDER_FAMILY, []
     if saved_model:
         config = keras_sequential.described(next(keras_descriptions(folder), None))
         return _renamed(found, config, dict(raw.arrays)), keras_sequential.FAMILY, []
@@ -120,11 +126,6 @@ def _weights(prefix: Path) -> tuple[Path, ...]:
 
 
 def _unknown(raw: RawFile) -> str:
-    if any("standardized_conv2d" in name for name in raw.arrays):
-        return (
-            "it is a BiT ResNet-v2 (weight standardisation, GroupNorm, pre-activation), which the "
-            "resnet body does not compute; take a timm or torchvision ResNet as the source"
-        )
     shown = ", ".join(quoted(name) for name in list(raw.arrays)[:5])
     return (
         f"its {len(raw.arrays)} arrays are those of no model known here ({shown}...); "
