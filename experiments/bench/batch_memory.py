@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from batch_rate import SPECIAL, VOCABULARY
+from batch_kinds import SPECIAL, VOCABULARY
 
 _CHUNK = 1 << 22
 

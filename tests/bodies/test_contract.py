@@ -27,9 +27,10 @@ TINY = {
         TINY_RESNET | {"block": "bottleneck", "shortcut": "B", "stem": "imagenet"},
     ),
     "resnet-group": ("resnet", TINY_RESNET | {"norm": "group", "norm_groups": 2}),
+    "bit": ("bit", {**TINY_RESNET, "norm_groups": 2}),
     "mobilenet_v2": ("mobilenet_v2", TINY_MOBILENET),
 }
-BATCHED = [name for name in TINY if name != "resnet-group"]
+BATCHED = [name for name in TINY if name not in ("resnet-group", "bit")]
 
 
 def make(name, **changes):

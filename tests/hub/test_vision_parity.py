@@ -44,6 +44,7 @@ CASES = {
     "timm resnet": lambda: peer.timm_case(
         "resnet18", 9, num_classes=5, layers=[1, 1, 1, 1], channels=[8, 16, 16, 32]
     ),
+    "timm bit": lambda: peer.bit_case(13),
 }
 
 
@@ -55,7 +56,7 @@ def check_outputs(case):
     assert peer.relative(outputs, main) <= NEAR
     # What follows the last block is no hidden state of theirs: the norm is compared as `last`.
     layers = [name for name in source_layers(source) if name not in ("final", "pooler")]
-    transposed = source.body["family"] == "resnet"
+    transposed = source.body["family"] in ("resnet", "bit")
     steps = source.body["stage_blocks"] if transposed else range(source.body["depth"])
     assert len(hidden) == len(steps) + 1
     for name, wanted in zip(layers, hidden, strict=True):
@@ -123,7 +124,7 @@ def test_transformers_loads_what_is_exported(name, tmp_path):
     assert config["architectures"] == [type(again).__name__]
 
 
-@pytest.mark.parametrize("name", ["timm vit pooled", "timm deit", "timm resnet"])
+@pytest.mark.parametrize("name", ["timm vit pooled", "timm deit", "timm resnet", "timm bit"])
 def test_timm_loads_what_is_exported(name, tmp_path):
     from timm_peer import import_timm
 

@@ -29,10 +29,11 @@ class Case:
     save: Any
     size: int
     channels: int
+    count: int = 2
 
-    def picture(self, count=2):
+    def picture(self):
         rng = np.random.default_rng(7)
-        return rng.normal(size=(count, self.size, self.size, self.channels)).astype(np.float32)
+        return rng.normal(size=(self.count, self.size, self.size, self.channels)).astype(np.float32)
 
 
 def shake(model, seed):
@@ -89,7 +90,7 @@ def hf_case(kind, seed=0, **changes):
     return Case(model, save, size, settings.get("num_channels", 3))
 
 
-def timm_case(architecture, seed=0, **arguments):
+def timm_case(architecture, seed=0, size=32, **arguments):
     """A model of timm by architecture and arguments."""
     from timm_peer import import_timm
 
@@ -103,7 +104,23 @@ def timm_case(architecture, seed=0, **arguments):
     def save(m, folder):
         save_for_hf(m, folder, model_args=given, safe_serialization=True)
 
-    return Case(model, save, arguments.get("img_size", 32), arguments.get("in_chans", 3))
+    return Case(model, save, arguments.get("img_size", size), arguments.get("in_chans", 3))
+
+
+def bit_case(seed):
+    """A BiT of the least depth and widths that timm makes: normalisations are of 32 groups.
+
+    16 drawn branches as large as what they are added to make rounding grow (torch's float32 is then
+    8e-5 away from its float64); trained ones are smaller. One small picture, as a ReLU that flips
+    by rounding, of millions, moves every gradient below it: torch's float32 by 0.08 as ours.
+    """
+    sizes = {"channels": [128, 256, 128, 256], "stem_chs": 32}
+    case = timm_case("resnetv2_50x1_bit", seed, 48, num_classes=5, **sizes)
+    with torch.no_grad():
+        for name, value in case.model.named_parameters():
+            if ".norm3." in name:
+                value.mul_(0.3)
+    return dataclasses.replace(case, count=1)
 
 
 def torch_forward(case, picture):
@@ -124,7 +141,8 @@ def torch_forward(case, picture):
 def timm_forward(model, x):
     """The same of timm, which keeps no hidden states: they are seen where they pass."""
     is_vit = hasattr(model, "blocks")
-    steps = [*model.blocks] if is_vit else [model.layer1, model.layer2, model.layer3, model.layer4]
+    steps = [*model.blocks] if is_vit else [*getattr(model, "stages", ())]
+    steps = steps or [model.layer1, model.layer2, model.layer3, model.layer4]
     hidden, last = [], []
     handles = [steps[0].register_forward_pre_hook(lambda _, given: hidden.append(given[0]))]
     handles += [s.register_forward_hook(lambda _, __, out: hidden.append(out)) for s in steps]

@@ -10,6 +10,7 @@ from tlearn.lazy import lazy
 if TYPE_CHECKING:
     from tlearn.bodies.awd_lstm import AWDLSTM as AWDLSTM
     from tlearn.bodies.bert import Bert as Bert
+    from tlearn.bodies.bit import BiT as BiT
     from tlearn.bodies.convolution import Conv as Conv
     from tlearn.bodies.convolution import conv2d as conv2d
     from tlearn.bodies.facts import ImageFacts as ImageFacts
@@ -34,6 +35,7 @@ __getattr__, __dir__ = lazy(
     {
         "AWDLSTM": "awd_lstm",
         "Bert": "bert",
+        "BiT": "bit",
         "Conv": "convolution",
         "Features": "features",
         "GPT": "gpt",

@@ -160,6 +160,7 @@ _VITS = (
 )
 _ALBERTS = ("albert-base", "albert-large", "albert-xlarge", "albert-xxlarge")
 _AWD_LSTMS = ("awd-lstm", "awd-lstm-small")
+_BITS = ("bit-r50x1", "bit-r50x3", "bit-r101x1", "bit-r101x3", "bit-r152x2", "bit-r152x4")
 _RESNETS = (20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
 
 BODIES = Registry(
@@ -167,6 +168,7 @@ BODIES = Registry(
     families={
         "convnet": "tlearn.bodies.convnet:ConvNet",
         "resnet": "tlearn.bodies.resnet:ResNet",
+        "bit": "tlearn.bodies.bit:BiT",
         "mobilenet_v2": "tlearn.bodies.mobilenet_v2:MobileNetV2",
         "vit": "tlearn.bodies.vit:ViT",
         "word_vectors": "tlearn.bodies.word_vectors:WordVectors",
@@ -178,6 +180,7 @@ BODIES = Registry(
     },
     variants={
         **{f"resnet{depth}": ("resnet", "tlearn.bodies.resnet:VARIANTS") for depth in _RESNETS},
+        **{name: ("bit", "tlearn.bodies.bit:VARIANTS") for name in _BITS},
         **{name: ("vit", "tlearn.bodies.vit:VARIANTS") for name in _VITS},
         **{name: ("bert", "tlearn.bodies.bert:VARIANTS") for name in _BERTS},
         **{name: ("albert", "tlearn.bodies.albert:VARIANTS") for name in _ALBERTS},

@@ -130,8 +130,8 @@ def kaggle_folder(place: str) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+(/\d+)?", place):
         raise HubError(
             f"{quoted(place)} is no folder here{_beside(local)}, and no handle of Kaggle, which "
-            "would be owner/model/framework/variation: of a Keras Sequential model, or of a BERT "
-            "with TensorFlow 1's names and bert_config.json beside"
+            "would be owner/model/framework/variation: of a BERT, ALBERT or ELECTRA of TensorFlow, "
+            "or of a Keras Sequential model"
         )
     try:
         import kagglehub

@@ -10,6 +10,7 @@ _TABLES = (
     "resnet_cifar",
     "resnet_torchvision",
     "mobilenet_v2_torchvision",
+    "bit_google",
     "awd_lstm_fastai",
     "awd_lstm_salesforce",
 )

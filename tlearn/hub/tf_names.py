@@ -1,9 +1,13 @@
 """What TensorFlow calls things: parts of variables, objects of TF2, and what is no weight."""
 
+import re
+
 from tlearn.hub.errors import HubError
 from tlearn.hub.protobuf import fields
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# What TensorFlow calls a variable that was given no name.
+_NAMELESS = re.compile(r"(Variable(_\d+)?)?")
 # TF1 writes slots and counters beside the variables they belong to, told apart by name alone.
 _SLOTS = ("adam_m", "adam_v", "Adam", "Adam_1", "Momentum", "lamb_m", "lamb_v", "Adagrad")
 _SLOTS += ("RMSProp", "RMSProp_1", "Ftrl", "Ftrl_1", "AdafactorV", "slot_vc", "slot_vr", "slot_v")
@@ -38,7 +42,8 @@ def object_names(graph: bytes) -> dict[str, str]:
         graph: A serialised TrackableObjectGraph (trackable_object_graph.proto).
 
     Returns:
-        Names by key: the variable's own where no other has it, else the path of objects to it.
+        Names by key: the variable's own where it has one and no other has it, else the path of
+        objects to it.
     """
     names: dict[str, str] = {}
     try:
@@ -49,7 +54,8 @@ def object_names(graph: bytes) -> dict[str, str]:
                 if inner == 2:
                     said = dict(fields(attribute))
                     key, full = (said.get(i, b"").decode("utf-8", "replace") for i in (3, 2))
-                    names[key] = full or key.removesuffix(_VALUE)
+                    nameless = _NAMELESS.fullmatch(full)
+                    names[key] = key.removesuffix(_VALUE) if nameless else full
     except (HubError, AttributeError, TypeError, ValueError) as error:
         raise HubError(f"its graph of objects is unsound: {error}") from error
     counts: dict[str, int] = {}

@@ -71,6 +71,32 @@ class PatchMatrix(Transform):
         return np.array(array.reshape(-1, array.shape[3]).T, order="C", copy=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class Pointwise(Transform):
+    """A convolution of one pixel as the matrix it is.
+
+    Attributes:
+        pixel: The two axes of the foreign array that have size 1.
+    """
+
+    rank: int | None = 4
+    axes: tuple[int, ...] = ()
+    pixel: tuple[int, int] = (0, 1)
+
+    def view(self, array: np.ndarray) -> np.ndarray:
+        """Shows the foreign array as [in, out]."""
+        turned = super().view(array)
+        if any(array.shape[axis] != 1 for axis in self.pixel):
+            raise HubError(f"has the shape {array.shape}, but axes {self.pixel} must be 1")
+        return turned[0, 0]
+
+    def backward(self, array: np.ndarray) -> np.ndarray:
+        """Gives the matrix its pixel back."""
+        if array.ndim != 2:
+            raise HubError(f"has the shape {array.shape}, but 2 axes are wanted")
+        return super().backward(array[None, None])
+
+
 TRANSFORMS: dict[str, Transform] = {
     "identity": Transform(None, ()),
     # torch keeps [out, in, rows, columns], we [rows, columns, in, out].
@@ -80,5 +106,8 @@ TRANSFORMS: dict[str, Transform] = {
     "linear": Transform(2, (1, 0)),
     "vector": Transform(1, ()),
     "patches": PatchMatrix(),
+    # TensorFlow keeps [rows, columns, in, out], as we do.
+    "pointwise": Pointwise(),
+    "pointwise_torch": Pointwise(axes=(2, 3, 1, 0), pixel=(2, 3)),
 }
 """The changes of layout a table may name."""

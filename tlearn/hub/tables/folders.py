@@ -32,6 +32,7 @@ TIMM: dict[str, str] = {
     "deit3_": "tlearn.hub.tables.timm_vit:FAMILY",
     "flexivit_": "tlearn.hub.tables.timm_vit:FAMILY",
     "resnet": "tlearn.hub.tables.timm_resnet:FAMILY",
+    "resnetv2_": "tlearn.hub.tables.timm_bit:FAMILY",
     "vit_": "tlearn.hub.tables.timm_vit:FAMILY",
 }
 """By the beginning of ``architecture``; the longest that fits counts."""

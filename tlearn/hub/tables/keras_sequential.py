@@ -1,7 +1,7 @@
 """Keras Sequential models in a SavedModel: a row of layers, for pictures, with a dense head.
 
-TensorFlow 2 keeps Keras' own description of the layers in ``saved_model.pb``, as text in the
-metadata of its objects; nothing of the graph is read.
+TensorFlow 2 keeps Keras' own description of the layers as text beside the graph
+(`tlearn.hub.saved_model`); nothing of the graph is read.
 """
 
 from collections.abc import Mapping
@@ -9,47 +9,28 @@ from typing import Any
 
 from tlearn.bodies.convnet import grouped
 from tlearn.hub.errors import HubError, listed, quoted
-from tlearn.hub.json_file import parse_json
 from tlearn.hub.mapping import Row, Table
-from tlearn.hub.protobuf import fields
 from tlearn.hub.tables.folder_family import Described, FolderFamily, Shapes
 
-# saved_model.proto, meta_graph.proto, saved_object_graph.proto.
-_META_GRAPH, _OBJECTS, _NODES, _USER_OBJECT, _IDENTIFIER, _METADATA = 2, 7, 1, 4, 1, 3
 _ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "gelu": "gelu"}
 _ACTIVATIONS |= {"swish": "silu", "silu": "silu"}
 _NOTHING = ("InputLayer", "ActivityRegularization")
 
 
-def described(content: bytes) -> dict[str, Any]:
-    """Finds Keras' description of a SavedModel.
+def described(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Takes Keras' description of a model as a config.
 
     Args:
-        content: The bytes of ``saved_model.pb``.
+        found: The description; None if the SavedModel has none.
 
     Raises:
         HubError: If there is none, or it is not of a row of layers.
     """
-    try:
-        for field, graph in fields(content):
-            if field != _META_GRAPH:
-                continue
-            objects = dict(fields(graph)).get(_OBJECTS, b"")
-            for number, node in fields(objects):
-                user = dict(fields(node)).get(_USER_OBJECT) if number == _NODES else None
-                said = dict(fields(user)) if isinstance(user, bytes) else {}
-                if said.get(_METADATA) and b"keras" in said.get(_IDENTIFIER, b""):
-                    return _sequential(said[_METADATA])
-    except (TypeError, AttributeError) as error:
-        raise HubError(f"saved_model.pb is unsound: {error}") from error
-    raise HubError(
-        "its saved_model.pb does not describe a Keras model (Keras 3 no longer writes that); "
-        "tlearn.hub.read_tensorflow gives the arrays by name"
-    )
-
-
-def _sequential(metadata: bytes) -> dict[str, Any]:
-    found = parse_json(metadata, "the description in saved_model.pb")
+    if found is None:
+        raise HubError(
+            "its saved_model.pb does not describe a Keras model (Keras 3 no longer writes that); "
+            "tlearn.hub.read_tensorflow gives the arrays by name"
+        )
     if found.get("class_name") != "Sequential":
         raise HubError(
             f"it is a Keras {quoted(found.get('class_name'))}; only Sequential models are a plain "
