@@ -163,7 +163,11 @@ def input_shapes(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def _zeros(flat: FlatParams, dtypes: Mapping[str, Any]) -> FlatParams:
-    return {p: np.zeros(value.shape, dtypes.get(p, value.dtype)) for p, value in flat.items()}
+    # Zeros that take no memory: all of them together are as large as the weights.
+    return {
+        p: np.broadcast_to(np.zeros((), dtypes.get(p, value.dtype)), value.shape)
+        for p, value in flat.items()
+    }
 
 
 def _fresh_patterns(

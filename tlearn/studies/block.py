@@ -142,7 +142,8 @@ def side_by_side(
     states.clear()
     stacked = []
     for place in range(structure.num_leaves):
-        one = _stacked([leaves[place] for leaves in columns])
+        # Waited for: arrays that are still to be copied cannot go.
+        one = jax.block_until_ready(_stacked([leaves[place] for leaves in columns]))
         for leaves in columns:
             leaves[place] = None
         stacked.append(one if mesh is None else jax.device_put(one, _shardings(mesh)[0]))
