@@ -1,9 +1,9 @@
 """The weights of a study's runs: in memory once where anything needs them, and else not.
 
 Breaks tried: the first reading kept after a block took it; a line reading what another reads for
-it; `side_by_side` keeping the states it was given; an anchor that copies what stands still; what
-stands still read again for a second block; a changed source not compared; sizes of blocks counted
-without repeats; a block made on one device and spread when it trains.
+it; an anchor that copies what stands still, or whose float32 stays what the runs share; what stands
+still read again for a second block; a changed source not compared; shapes without repeats; a block
+made on one device and spread when it trains.
 """
 
 import dataclasses
@@ -104,6 +104,18 @@ def test_a_pull_holds_on_to_what_was_read_and_copies_nothing(place, form):
     assert (TOKENS in group.source.params) == (form == "features")
     for path, value in group.source.params.items():
         assert path in moved or value is group.weights.still[path], path
+
+
+def test_what_a_pull_holds_on_to_is_float32_and_the_runs_share_halves(place):
+    before = live()
+    common = {"freeze": "bottom:2", "pull": "features", "pull_strength": 0.1}
+    group = gather(configs(place, {}, {"seed": 1}, frozen_dtype="bfloat16", **common))
+    block = group.block([0, 1])
+    body = [path for path in group.weights.shapes if path.startswith("body/")]
+    assert {str(value.dtype) for value in group.source.params.values()} == {"float32"}
+    assert {str(value.dtype) for value in block.shared.values()} == {"bfloat16"}
+    assert all(value is group.weights.still[path] for path, value in block.shared.items())
+    assert live() - before == floats(block.states) + nbytes(block.shared) + sizes(group, body)
 
 
 def test_a_second_block_reads_again_what_trains_and_nothing_else(place, monkeypatch):
