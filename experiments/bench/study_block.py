@@ -28,7 +28,8 @@ import numpy as np
 import side_by_side
 
 from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, replace
-from tlearn.runs.study.group import Group, gather
+from tlearn.runs.study.gathering import gather
+from tlearn.runs.study.group import Group
 from tlearn.runs.study.many import Looks, run_group, run_many
 from tlearn.studies.block import Compiler, train_block
 

@@ -4,6 +4,8 @@ Broken on purpose in the reconciler, each making tests below fail: leaves of the
 place skipped; the check of shapes left out; leaves that the source lacks taken as fresh.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +41,29 @@ def test_what_it_returns_is_its_own_memory():
         assert isinstance(value, jax.Array)
         scrub(value)
     assert source.digest == before
+
+
+def test_of_some_paths_only_the_numbers_are_read():
+    source = made()
+    wanted, statistics = target(classes=5)
+    chosen = ["body/stem/conv/kernel"]
+    whole, means, _ = hub.reconcile(source, wanted, statistics, fresh=["head/.*"])
+    params, read, report = hub.reconcile(source, wanted, statistics, fresh=["head/.*"], only=chosen)
+    assert digest(read) == digest(means)
+    for path, value in params.items():
+        assert value.shape == whole[path].shape
+        assert value.dtype == whole[path].dtype
+        if path in chosen or path.startswith("head/"):
+            np.testing.assert_array_equal(value, whole[path])
+        else:  # One zero, seen in many places.
+            assert set(value.strides) == {0}
+            assert not value.any()
+    changed = {path: np.asarray(v) + (path not in chosen) for path, v in source.params.items()}
+    other = dataclasses.replace(source, params=changed)
+    _, _, same = hub.reconcile(other, wanted, statistics, fresh=["head/.*"], only=chosen)
+    assert dict(same.digests) == dict(report.digests)
+    with pytest.raises(HubError, match="resize"):
+        hub.reconcile(made(), *target(classes=4), only=chosen)
 
 
 def test_a_new_head_is_fresh_and_the_old_left_behind():

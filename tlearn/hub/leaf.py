@@ -2,6 +2,7 @@
 
 import math
 import mmap
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ from tlearn.hub.errors import HubError
 
 # Bytes from which an array is worth a mapping of its own.
 _LARGE = 2**20
+# Bytes of a file that are read before its pages are given back.
+_PART = 2**22
 
 
 class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
@@ -80,18 +83,57 @@ class Leaf(np.lib.mixins.NDArrayOperatorsMixin):
         Raises:
             HubError: If an array that must equal this one does not.
         """
+        self._check_twins()
+        array = _room(self.shape, self.dtype)
+        for part in self._parts():
+            self._copy(array[part], part)
+        forget(self._view)
+        return array
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Reads it bit by bit, where our order of the numbers is the file's; else as a whole.
+
+        Yields:
+            Arrays whose numbers, one array after the other, are those of `read`.
+
+        Raises:
+            HubError: If an array that must equal this one does not.
+        """
+        if _slowest(self._view):
+            yield self.read()
+            return
+        self._check_twins()
+        for part in self._parts():
+            array = _room(self._view[part].shape, self.dtype)
+            self._copy(array, part)
+            yield array
+        forget(self._view)
+
+    def _check_twins(self) -> None:
         for what, array, other in self._twins:
             if not same_bits(array, other):
                 raise HubError(f"{what}, but their values differ: they are not tied in this file")
             forget(other)
-        array = _room(self.shape, self.dtype)
+
+    def _parts(self) -> Iterator[Any]:
+        """Indices of parts that lie in the file one after the other."""
+        if not self.ndim:
+            yield (...,)
+            return
+        axis = _slowest(self._view)
+        count = self.shape[axis]
+        rows = max(1, _PART * count // max(self._view.nbytes, 1))
+        for begin in range(0, count, rows):
+            yield (*(slice(None),) * axis, slice(begin, begin + rows))
+
+    def _copy(self, array: np.ndarray, part: Any) -> None:
         # A float64 or a float16 may be too large or too fine: the cast is on the record.
         with np.errstate(over="ignore"):
-            np.copyto(array, self._view, casting="unsafe")
+            np.copyto(array, self._view[part], casting="unsafe")
             if self._plus is not None:
-                array += self._plus.astype(self.dtype)
-        forget(self._view)
-        return array
+                array += self._plus[part].astype(self.dtype)
+        # At once: a large array would lie in memory twice until all of it was read.
+        forget(self._view[part])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.read()
@@ -118,6 +160,11 @@ def _array(_: None, children: tuple[Any]) -> Any:
 # To JAX a leaf is a tree that holds its array: where a function is jitted over the parameters of a
 # source, or a tree of them is mapped over, they are read.
 jax.tree_util.register_pytree_node(Leaf, lambda leaf: ((leaf.read(),), None), _array)
+
+
+def _slowest(view: np.ndarray) -> int:
+    """The axis along which an array's numbers lie furthest apart."""
+    return int(np.argmax(np.abs(view.strides))) if view.ndim else 0
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

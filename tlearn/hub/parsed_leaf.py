@@ -1,6 +1,6 @@
 """One array that lies in a file as text, not parsed before somebody looks at its numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -38,6 +38,10 @@ class ParsedLeaf(Leaf):
             HubError: If the file is unsound.
         """
         return self._parse().astype(self.dtype, copy=False)
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """Reads it as a whole: text cannot be entered in its middle."""
+        yield self.read()
 
 
 def _array(_: None, children: Any) -> Any:

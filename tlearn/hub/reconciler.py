@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ def reconcile(
     shardings: Mapping[str, jax.sharding.Sharding] | None = None,
     progress: Callable[[int, int], None] | None = None,
     read: bool = True,
+    only: Collection[str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], Report]:
     """Puts a source's weights where a freshly drawn model has its own, leaf after leaf.
 
@@ -45,6 +46,8 @@ def reconcile(
         progress: Told ``(bytes done, bytes in all)`` after every leaf.
         read: False looks at names, shapes and types only: what is returned holds zeros for what
             would be loaded, and the report has no digests.
+        only: Parameters whose numbers are read, beside all statistics; of the others come zeros
+            that take no memory, and digests are of what is read. None reads all.
 
     Returns:
         Parameters and statistics of the model, in its dtypes (those of ``params``: bfloat16 where
@@ -75,19 +78,23 @@ def reconcile(
     ):
         result: dict[str, Any] = {}
         for path in sorted(targets):
+            wanted = read and (only is None or kind == "statistic" or path in only)
             try:
-                entry, value = _fit(source, path, targets[path], given, rules, read)
+                entry, value = _fit(source, path, targets[path], given, rules, wanted)
             except HubError as error:
                 problems.append(f"{kind} {path!r} {error}")
                 continue
             entries.append(entry)
-            if read:
+            unread = not wanted and entry.status != "fresh"
+            if wanted:
                 digests.setdefault(entry.status, Digest()).add(f"{kind}:{path}", value)
+            elif unread:
+                value = _nothing(value)  # What was resized would be zeros that take memory.
             # After the first problem there is no use in filling a device's memory.
             if not problems:
                 sharding = (shardings or {}).get(path)
                 drawn = entry.status == "fresh" and sharding is None
-                result[path] = value if drawn or not read else _put(value, sharding)
+                result[path] = value if drawn or unread or not read else _put(value, sharding)
             done += _bytes({path: targets[path]})
             if progress is not None:
                 progress(done, total)
@@ -97,7 +104,7 @@ def reconcile(
             rule = rules.fresh_for(path)
             if rule is not None and path.startswith("head/"):
                 entries.append(Entry(path, "left behind", given[path].shape, f"fresh {rule!r}"))
-                if read:
+                if read and only is None:
                     digests.setdefault("left behind", Digest()).add(f"{kind}:{path}", given[path])
             else:
                 problems.append(f"{kind} {path!r} of the source {_homeless(path, targets)}")
@@ -209,7 +216,11 @@ def _fit(
 
 def _numbers(value: Any, read: bool) -> np.ndarray:
     """The array itself, or zeros of its shape that take no memory."""
-    return np.asarray(value) if read else np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    return np.asarray(value) if read else _nothing(value)
+
+
+def _nothing(value: Any) -> np.ndarray:
+    return np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _fix(path: str) -> str:

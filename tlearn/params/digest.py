@@ -23,11 +23,14 @@ class Digest:
         if path <= self._last:
             raise ValueError(f"{path!r} comes after {self._last!r}: digests go in order of name")
         self._last = path
-        array = np.asarray(value)
-        header = f"{path}\0{array.dtype.str}\0{array.dtype.name}\0{array.shape}\0"
+        # What still lies in a file need not be in memory as a whole.
+        pieces = value.pieces() if hasattr(value, "pieces") else [np.asarray(value)]
+        like = value if hasattr(value, "pieces") else pieces[0]
+        header = f"{path}\0{like.dtype.str}\0{like.dtype.name}\0{like.shape}\0"
         self._total.update(header.encode())
-        # A view of the bytes: large arrays are not copied to be read.
-        self._total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        for piece in pieces:
+            # A view of the bytes: large arrays are not copied to be read.
+            self._total.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
 
     def hexdigest(self) -> str:
         """The 64 hexadecimal digits of all that was added."""

@@ -1,9 +1,11 @@
 """What the pulls of a run hold on to: source weights, and how much each of them matters."""
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -41,6 +43,7 @@ def source_weights(
     fresh: Collection[str],
     *,
     weigh: bool = True,
+    take: bool = False,
 ) -> SourceWeights:
     """Gathers what a run's pulls hold on to, and nothing more.
 
@@ -51,6 +54,7 @@ def source_weights(
         loaded: The model's parameters before training, the source's among them.
         fresh: Those that are not the source's.
         weigh: Whether the numbers are wanted; False leaves zeros, for shapes: nothing is read.
+        take: Whether JAX arrays among ``loaded`` may be kept as they are: no step gives them away.
 
     Raises:
         ValueError: If the pull needs a head, or data, that the source does not go with, or would
@@ -65,7 +69,7 @@ def source_weights(
             f"pull={form} of strength {config.strategy.pull_strength:g} pulls nothing: no loaded "
             "layer of the body trains; free one (freeze), or drop pull_strength"
         )
-    keep = _copied if weigh else _zeros
+    keep = functools.partial(_kept, take=take) if weigh else _zeros
     # The loaded weights, so that a resized kernel is pulled to its resized source.
     own = {path: value for path, value in loaded.items() if path not in fresh}
     if form in FUNCTION_FORMS:
@@ -89,9 +93,12 @@ def source_weights(
     return SourceWeights(params=weights, fisher=_fisher(config, source, weights))
 
 
-def _copied(flat: Mapping[str, Any]) -> FlatParams:
-    # The training gives its buffers away; what is pulled to must not be among them.
-    return {path: jnp.array(value, copy=True) for path, value in flat.items()}
+def _kept(flat: Mapping[str, Any], take: bool) -> FlatParams:
+    # The training of a run gives its buffers away; what is pulled to must not be among them.
+    return {
+        path: value if take and isinstance(value, jax.Array) else jnp.array(value, copy=True)
+        for path, value in flat.items()
+    }
 
 
 def _zeros(flat: Mapping[str, Any]) -> FlatParams:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -83,6 +83,7 @@ def initial(
     draw: bool = True,
     dtypes: Mapping[str, Any] | None = None,
     shardings: Callable[[FlatParams], Mapping[str, jax.sharding.Sharding]] | None = None,
+    only: Collection[str] | None = None,
 ) -> Initial:
     """Draws and loads what a run begins with.
 
@@ -96,6 +97,8 @@ def initial(
         dtypes: What parameters are read in, by path; the model's own by default.
         shardings: Where loaded parameters and statistics go, from their shapes by path; to the
             default device without.
+        only: Parameters of the source that are read; the others stay zeros that take no memory.
+            None reads all.
 
     Raises:
         ValueError: If the source does not fit.
@@ -116,7 +119,7 @@ def initial(
     if source is None:
         return Initial(params, collections, frozenset(params), None)
     params, collections, report = _load(
-        config, source, params, collections, patterns, say if draw else None, places
+        config, source, params, collections, patterns, say if draw else None, places, only
     )
     fresh = frozenset(report.paths("fresh")) & frozenset(params)
     return Initial(params, collections, fresh, report)
@@ -160,7 +163,11 @@ def input_shapes(model: Model, task: Task) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 def _zeros(flat: FlatParams, dtypes: Mapping[str, Any]) -> FlatParams:
-    return {p: np.zeros(value.shape, dtypes.get(p, value.dtype)) for p, value in flat.items()}
+    # Zeros that take no memory: all of them together are as large as the weights.
+    return {
+        p: np.broadcast_to(np.zeros((), dtypes.get(p, value.dtype)), value.shape)
+        for p, value in flat.items()
+    }
 
 
 def _fresh_patterns(
@@ -208,6 +215,7 @@ def _load(
     patterns: tuple[str, ...],
     say: Say | None,
     places: Mapping[str, jax.sharding.Sharding] | None,
+    only: Collection[str] | None,
 ) -> tuple[FlatParams, FlatParams, hub.Report]:
     """Puts the source's weights where the model has its own; without ``say``, only their shapes."""
     differ = [
@@ -238,6 +246,7 @@ def _load(
         resize=resize,
         shardings=places,
         read=say is not None,
+        only=only,
         progress=None if say is None else _progress(say),
     )
 

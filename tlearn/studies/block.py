@@ -1,7 +1,7 @@
 """Runs that share a program: trained and judged in blocks, what is common to them kept once."""
 
 import dataclasses
-import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -78,7 +78,7 @@ class Compiler:
     def compiled(self, name: str, key: Any, function: Callable[..., Any], *args: Any) -> Any:
         """The compiled function, for the shapes of its arguments."""
         leaves, tree = jax.tree.flatten(args)
-        shapes = tuple((x.shape, str(x.dtype), getattr(x, "sharding", None)) for x in leaves)
+        shapes = tuple((x.shape, str(x.dtype), _place_of(x)) for x in leaves)
         place = (name, key, tree, shapes)
         if place not in self._kept:
             made = jax.jit(function).lower(*args).compile()
@@ -86,6 +86,17 @@ class Compiler:
             self.compilations[name] = self.compilations.get(name, 0) + 1
             self.bytes = max(self.bytes, needed_bytes(made))
         return self._kept[place]
+
+
+def _place_of(array: Any) -> Any:
+    """Where an array, or a shape, lies on a mesh; None off it."""
+    sharding = getattr(array, "sharding", None)
+    return sharding if isinstance(sharding, NamedSharding) else None
+
+
+def nbytes(tree: Any) -> int:
+    """Bytes of a tree of arrays or of shapes."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def needed_bytes(compiled: Any) -> int:
@@ -106,6 +117,45 @@ def memory_limit() -> int:
         return int(USED * stats["bytes_limit"])
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return int(USED * pages * size / max(jax.local_device_count(), 1))
+
+
+def side_by_side(
+    states: list[State], shared: FlatParams, mesh: Mesh | None = None
+) -> tuple[State, FlatParams]:
+    """Stacks states of one structure along a first axis, array by array.
+
+    Args:
+        states: One a run; taken out of the list, so that what nobody else holds is gone as soon
+            as it is in the stack.
+        shared: What all of them share.
+        mesh: Where the runs are spread, and what they share is copied; None for one device.
+
+    Returns:
+        The stack, and what is shared, where they belong.
+
+    Raises:
+        ValueError: If the states differ in structure.
+    """
+    structure, columns = jax.tree.structure(states[0]), [jax.tree.leaves(s) for s in states]
+    if any(jax.tree.structure(state) != structure for state in states):
+        raise ValueError("runs side by side must train and share the same parameters")
+    states.clear()
+    stacked = []
+    for place in range(structure.num_leaves):
+        # Waited for: arrays that are still to be copied cannot go.
+        one = jax.block_until_ready(_stacked([leaves[place] for leaves in columns]))
+        for leaves in columns:
+            leaves[place] = None
+        stacked.append(one if mesh is None else jax.device_put(one, _shardings(mesh)[0]))
+    if mesh is not None:
+        shared = {path: jax.device_put(v, _shardings(mesh)[1]) for path, v in shared.items()}
+    return jax.tree.unflatten(structure, stacked), shared
+
+
+def _stacked(arrays: list[Array]) -> Array:
+    if all(array is arrays[0] for array in arrays):
+        return jnp.broadcast_to(arrays[0], (len(arrays), *arrays[0].shape))
+    return jnp.stack(arrays)
 
 
 def train_block(
@@ -137,8 +187,7 @@ def train_block(
         number of finite steps.
     """
     args = _train_args(block, source, batches, count, mesh)
-    made = compile_train(compiler, step, block, source, batches, how=how, mesh=mesh)
-    states, sums = made(*args)
+    states, sums = _compiled_train(compiler, step, args, how, mesh)(*args)
     return dataclasses.replace(block, states=states), jax.device_get(sums)
 
 
@@ -154,9 +203,15 @@ def compile_train(
 ) -> Any:
     """The compiled program of `train_block` for such runs and batches: what it needs can be asked.
 
-    The arguments are those of `train_block`.
+    The arguments are those of `train_block`; of runs, shapes will do.
     """
+    args = _train_args(block, source, batches, 0, mesh)
+    return _compiled_train(compiler, step, args, how, mesh)
 
+
+def _compiled_train(
+    compiler: Compiler, step: Step, args: tuple[Any, ...], how: How, mesh: Mesh | None
+) -> Any:
     def train(
         states: State,
         line: Array,
@@ -185,7 +240,6 @@ def compile_train(
 
         return jax.lax.map(one, (states, line)) if how == "map" else jax.vmap(one)((states, line))
 
-    args = _train_args(block, source, batches, 0, mesh)
     return compiler.compiled("train", (step, how, mesh), _spread(train, mesh, 2, 4), *args)
 
 
@@ -280,6 +334,19 @@ def _spread(function: Callable[..., Any], mesh: Mesh | None, runs: int, rest: in
 def _placed(moving: tuple[Any, ...], rest: tuple[Any, ...], mesh: Mesh | None) -> tuple[Any, ...]:
     if mesh is None:
         return *moving, rest
-    put = functools.partial(jax.device_put)
-    spread, whole = (NamedSharding(mesh, p) for p in (PartitionSpec(AXIS), PartitionSpec()))
-    return *(put(value, spread) for value in moving), put(rest, whole)
+    spread, whole = _shardings(mesh)
+    return *(_put(value, spread) for value in moving), _put(rest, whole)
+
+
+def _shardings(mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
+    """Of what differs from run to run, and of what all share."""
+    return NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    def put(leaf: Any) -> Any:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+        return jax.device_put(leaf, sharding)
+
+    return jax.tree.map(put, tree)

@@ -1,18 +1,17 @@
 """What a study's program takes of a batch: all of it, or what a frozen bottom makes of it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from tlearn.model import Model
 from tlearn.runs.config import RunConfig
-from tlearn.runs.initial import Initial
 from tlearn.runs.once import check_once, first_running
-from tlearn.runs.parts import make_strategy
 from tlearn.studies.boundary import activations, tail_leaves, tail_model
-from tlearn.transfer.plan import plans
+from tlearn.transfer.plan import Plan
 
 Batch = Mapping[str, np.ndarray]
 _KEPT = ("segments", "label", "label_weights", "mask", "index")
@@ -58,41 +57,68 @@ class Feed:
         return {"features": np.stack(rows), **{n: batch[n] for n in _KEPT if n in batch}}
 
 
-def feed_of(config: RunConfig, model: Model, begun: Initial) -> Feed:
-    """What the program of such runs takes: with ``features=once``, what its frozen layers made.
+def entered(
+    config: RunConfig, model: Model, rows: tuple[Plan, ...], fresh: Collection[str]
+) -> str | None:
+    """The layer that the program of such runs begins at; None where all run each step.
 
     Args:
         config: Of one of the runs.
         model: Their body and head.
-        begun: What they begin with: frozen layers are the same in all.
+        rows: The stages' plans.
+        fresh: Paths of the parameters that are drawn.
 
     Raises:
         ValueError: If features cannot be computed once.
     """
     if config.train.features == "each-step":
-        return Feed()
-    rows = plans(
-        begun.params,
-        make_strategy(config.strategy),
-        layers=model.body.layer_names,
-        fresh=begun.fresh,
-    )
+        return None
     check_once(config, rows)
     # Of all stages: a later one may train what the first leaves frozen.
     start = first_running(model, rows)
-    tail = tail_model(model, start)
-    above = frozenset(tail_leaves(model, start, begun.params))
-    drawn = sorted(begun.fresh - above)
+    above = program_paths(model, start, {row.path: row for row in rows[0].rows})
+    drawn = sorted(frozenset(fresh) - above)
     if drawn:
         raise ValueError(
             f"features=once: {len(drawn)} frozen parameters are drawn by the seed ({drawn[:3]}), "
             "so each seed would need features of its own: features=each-step"
         )
-    params = {p: jnp.asarray(v) for p, v in begun.params.items() if p.startswith("body/")}
-    statistics = {p: jnp.asarray(v) for p, v in begun.collections.items()}
+    return start
+
+
+def program_paths(model: Model, start: str | None, shapes: Mapping[str, Any]) -> frozenset[str]:
+    """Paths of the parameters that a program has which begins at `start`."""
+    return frozenset(shapes if start is None else tail_leaves(model, start, shapes))
+
+
+def feed_of(
+    model: Model,
+    start: str | None,
+    shapes: Mapping[str, Any],
+    still: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+) -> Feed:
+    """What the program of some runs takes: with ``features=once``, what its frozen layers made.
+
+    Args:
+        model: Their body and head.
+        start: What `entered` named.
+        shapes: Shapes of all parameters by path.
+        still: Those that nobody trains: all below `start` are among them. Arrays are not copied.
+        statistics: Statistics by path.
+    """
+    if start is None:
+        return Feed()
+    # Linen wants a value for every parameter; what lies above is traced and never computed.
+    params = {
+        path: still.get(path, np.broadcast_to(np.zeros((), shape.dtype), shape.shape))
+        for path, shape in shapes.items()
+        if path.startswith("body/")
+    }
 
     def run(batch: Batch) -> np.ndarray:
         inputs = [jnp.asarray(batch[name]) for name in model.body.inputs]
-        return np.asarray(activations(model, start, params, statistics, inputs))
+        return np.asarray(activations(model, start, params, dict(statistics), inputs))
 
-    return Feed(model=tail, paths=above, below=run)
+    paths = program_paths(model, start, shapes)
+    return Feed(model=tail_model(model, start), paths=paths, below=run)

@@ -15,12 +15,12 @@ from tlearn.runs.costs import USED
 from tlearn.runs.explain import step_flops
 from tlearn.runs.study import Cell, Study
 from tlearn.runs.study.folder import StudyFolder
-from tlearn.runs.study.group import gather
+from tlearn.runs.study.gathering import gather
 from tlearn.runs.study.keys import groups, run_key, shares
 from tlearn.runs.study.looks import Memory
 from tlearn.runs.study.many import chosen_how
 from tlearn.runs.study.metric import check_metric
-from tlearn.studies.block import memory_limit
+from tlearn.studies.block import memory_limit, nbytes
 
 ONE_BY_ONE = "one by one"
 COMPILE_S = 8.0
@@ -185,8 +185,8 @@ def _program(study: Study, cells: list[Cell]) -> Program:
         check_metric(group, study.metric)
     except ValueError as error:
         raise ValueError(f"the runs of {', '.join(by_arm)} cannot be begun: {error}") from error
-    block = group.block([0])
-    own = sum(leaf.nbytes for leaf in jax.tree.leaves(block.states))
+    block = group.shapes([0])
+    own = nbytes(block.states)
     return Program(
         arms=tuple(by_arm),
         runs=len(cells),
@@ -194,7 +194,7 @@ def _program(study: Study, cells: list[Cell]) -> Program:
         steps=group.timeline.steps,
         step_flops=group.step_flops,
         bytes=own * min(len(cells), study.unit_runs),
-        shared_bytes=sum(leaf.nbytes for leaf in block.shared.values()),
+        shared_bytes=nbytes(block.shared),
     )
 
 

@@ -1,43 +1,30 @@
-"""Runs that share a program, made ready: their data by line, their states side by side."""
+"""Runs that share a program, side by side: what they read, and the states they begin with."""
 
 import dataclasses
 import functools
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from tlearn import heads
-from tlearn.data import reading_once
 from tlearn.model import Model
 from tlearn.params import FlatParams, layer_of
-from tlearn.runs.anchor import source_weights
-from tlearn.runs.config import RunConfig, to_json
-from tlearn.runs.examples import make_task
+from tlearn.runs.config import RunConfig
 from tlearn.runs.flops import count_flops
-from tlearn.runs.initial import Initial, initial, load_source
-from tlearn.runs.parts import (
-    FUNCTION_FORMS,
-    make_function_pull,
-    make_model,
-    make_optimizer,
-    make_strategy,
-    training_steps,
-)
-from tlearn.runs.study.features import Feed, feed_of
+from tlearn.runs.parts import make_function_pull
+from tlearn.runs.study.features import Feed
+from tlearn.runs.study.weights import Weights
 from tlearn.runs.taught import taught
-from tlearn.studies.block import Block
+from tlearn.studies.block import Block, side_by_side
 from tlearn.tasks import Task, TaskBatches
-from tlearn.train.loop import Timeline, timeline
+from tlearn.train.loop import Timeline
 from tlearn.train.random import stream
 from tlearn.train.state import SourceWeights, State, init, numbers, restage
 from tlearn.train.step import Recipe, Step, make_step
 from tlearn.transfer.optimizer import Optimizer
-from tlearn.transfer.plan import Plan, plans
+from tlearn.transfer.plan import Plan
 
 KEPT = 2**27
 """Bytes of a part that is judged which are kept from look to look."""
@@ -94,8 +81,8 @@ class Group:
         recipe: The same for all but for numbers.
         optimizers: Of every run.
         source: What pulls hold on to.
-        anchor: The source's body by path, for distances; empty without a source.
-        begun: What the runs of each line begin with.
+        weights: What the runs of each line begin with.
+        frozen_dtype: Dtype of frozen parameters; None for their own.
     """
 
     configs: tuple[RunConfig, ...]
@@ -108,8 +95,8 @@ class Group:
     recipe: Recipe
     optimizers: tuple[Optimizer, ...]
     source: SourceWeights
-    anchor: FlatParams
-    begun: tuple[Initial, ...]
+    weights: Weights
+    frozen_dtype: Any = None
 
     @property
     def task(self) -> Task:
@@ -130,19 +117,45 @@ class Group:
             for stage in range(self.stages)
         )
 
-    def block(self, runs: Sequence[int], *, repeat: int = 0) -> Block:
-        """Some of the runs at step 0, side by side.
+    def block(self, runs: Sequence[int], *, repeat: int = 0, mesh: Any = None) -> Block:
+        """Some of the runs at step 0, side by side: the only holder of what trains.
 
         Args:
             runs: Which.
             repeat: How often the last is repeated, to fill a block up.
+            mesh: Devices to spread the runs over, array by array; None for one.
+
+        Raises:
+            ValueError: If the source is not what it was when it was first read.
         """
         chosen = [*runs, *[runs[-1]] * repeat]
-        states = [self._start(run) for run in chosen]
+        begun = self.weights.take({int(self.line[run]) for run in chosen})
+        begin = {line: self._begin(line, params) for line, params in begun.items()}
+        states = [self._numbered(run, begin[int(self.line[run])]) for run in chosen]
+        del begun, begin  # Array by array they go into the block, and nobody else keeps them.
         alike = self._alike(states[0])
         shared = {path: states[0].frozen[path] for path in alike}
         own = [_without(state, alike) for state in states]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+        del states
+        return self._block(chosen, *side_by_side(own, shared, mesh))
+
+    def shapes(self, runs: Sequence[int], *, repeat: int = 0) -> Block:
+        """The shapes of `block`; no weights are touched.
+
+        Args:
+            runs: Which.
+            repeat: How often the last is repeated.
+        """
+        chosen = [*runs, *[runs[-1]] * repeat]
+        alike = self._alike(self._shape)
+        shared = {path: self._shape.frozen[path] for path in alike}
+        states = jax.tree.map(
+            lambda one: jax.ShapeDtypeStruct((len(chosen), *one.shape), one.dtype),
+            _without(self._shape, alike),
+        )
+        return self._block(chosen, states, shared)
+
+    def _block(self, chosen: Sequence[int], stacked: State, shared: FlatParams) -> Block:
         used = sorted({int(self.line[run]) for run in chosen})
         local = np.asarray([used.index(self.line[run]) for run in chosen], np.int32)
         # As many lines in every block of a size, so that all of them share a program.
@@ -162,7 +175,8 @@ class Group:
         alike = frozenset(path for path in block.shared if path in states[0].frozen)
         shared = {path: states[0].frozen[path] for path in alike}
         own = [_without(state, alike) for state in states]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *own)
+        del states, state
+        stacked, shared = side_by_side(own, shared)
         return dataclasses.replace(block, states=stacked, shared=shared)
 
     def batches(
@@ -193,12 +207,12 @@ class Group:
     def step_flops(self) -> float | None:
         """FLOPs of one run's step in its last stage; None where XLA cannot say."""
         stage = self.stages - 1
-        one = self.block([0])
+        state = self._shape
         if stage:
-            one = self.restage(one, [0], stage)
-        state = jax.tree.map(lambda leaf: leaf[0], one.states)
-        state = dataclasses.replace(state, frozen={**one.shared, **state.frozen})
-        batch = {name: array[0, 0] for name, array in self.batches(0, 1, 1, one.lines).items()}
+            rows, optimizer = self._program_plan(stage, 0), self.recipe.optimizer
+            state = jax.eval_shape(lambda state: restage(state, rows, optimizer, stage), state)
+        first = (int(self.line[0]),)
+        batch = {name: array[0, 0] for name, array in self.batches(0, 1, 1, first).items()}
         flops = count_flops(self.steps[stage], state, batch, self.source)
         return flops if math.isfinite(flops) else None
 
@@ -234,140 +248,46 @@ class Group:
         modes = tuple((layer, mode) for layer, mode in plan.modes if layer in layers)
         return dataclasses.replace(plan, rows=rows, modes=modes)
 
-    def _start(self, run: int) -> State:
-        config, begun = self.configs[run], self.begun[self.line[run]]
-        rows, total = self._program_plan(0, run), self.timeline.steps // config.train.accumulate
-        fresh = self._states.get(int(self.line[run]))
-        if fresh is None:
-            have = self.lines[0].feed.paths
-            params = {p: v for p, v in begun.params.items() if have is None or p in have}
-            layers = {row.layer for row in rows.rows}
-            statistics = {p: v for p, v in begun.collections.items() if layer_of(p) in layers}
-            fresh = init(
-                rows,
-                params,
-                statistics,
-                self.recipe.optimizer,
-                total=total,
-                key=stream(jax.random.key(config.train.seed), "run"),
-                accumulate=config.train.accumulate,
-                ema=config.train.ema > 0,
-                function_pull=self.recipe.function_pull,
-                frozen_dtype=jnp.bfloat16 if config.train.frozen_dtype == "bfloat16" else None,
-            )
-            self._states[int(self.line[run])] = fresh
+    def _begin(self, line: int, params: Mapping[str, Any]) -> State:
+        """The state at step 0 of a line's first run, which takes the arrays it is given."""
+        run = int(np.flatnonzero(self.line == line)[0])
+        config, rows = self.configs[run], self._program_plan(0, run)
+        have = self.lines[0].feed.paths
+        whole = {**params, **self.weights.still}
+        layers = {row.layer for row in rows.rows}
+        statistics = self.weights.statistics(line)
+        return init(
+            rows,
+            {p: v for p, v in whole.items() if have is None or p in have},
+            {p: v for p, v in statistics.items() if layer_of(p) in layers},
+            self.recipe.optimizer,
+            total=self.timeline.steps // config.train.accumulate,
+            key=stream(jax.random.key(config.train.seed), "run"),
+            accumulate=config.train.accumulate,
+            ema=config.train.ema > 0,
+            function_pull=self.recipe.function_pull,
+            frozen_dtype=self.frozen_dtype,
+            take=True,
+        )
+
+    def _numbered(self, run: int, state: State) -> State:
+        """A line's state with the numbers of one of its runs."""
+        config, rows = self.configs[run], self._program_plan(0, run)
+        total = self.timeline.steps // config.train.accumulate
         own = make_function_pull(config.strategy)
-        return dataclasses.replace(fresh, numbers=numbers(rows, self.optimizers[run], total, own))
+        return dataclasses.replace(state, numbers=numbers(rows, self.optimizers[run], total, own))
 
     @functools.cached_property
-    def _states(self) -> dict[int, State]:
-        return {}
+    def _shape(self) -> State:
+        """The shapes of a run's state at step 0."""
+        line = int(self.line[0])
+        return jax.eval_shape(
+            lambda params: self._numbered(0, self._begin(line, params)), self.weights.shapes
+        )
 
     def _alike(self, state: State) -> frozenset[str]:
         """Frozen parameters that no seed draws: one copy serves all runs."""
-        fresh = frozenset().union(*(begun.fresh for begun in self.begun))
-        drawn = fresh if len(self.lines) > 1 else frozenset()
-        return frozenset(path for path in state.frozen if path not in drawn)
-
-
-def gather(configs: Sequence[RunConfig], say: Callable[[str], None] = lambda text: None) -> Group:
-    """Makes runs ready that share a program (`tlearn.runs.study.keys.groups`).
-
-    Args:
-        configs: Of the runs.
-        say: Told what is read.
-
-    Raises:
-        ValueError: If anything does not fit, or the runs are not of one length.
-    """
-    with reading_once():
-        return _gather(configs, say)
-
-
-def _gather(configs: Sequence[RunConfig], say: Callable[[str], None]) -> Group:
-    first = configs[0]
-    source = load_source(first)
-    lines: dict[str, Line] = {}
-    begun: list[Initial] = []
-    place: list[int] = []
-    model: Model | None = None
-    for config in configs:
-        key = _line_key(config)
-        if key not in lines:
-            task = make_task(config, source)
-            model = model or make_model(config, task, source)
-            begins = initial(config, source, model, task)
-            begun.append(_like(begun[0], begins) if begun else begins)
-            batches = task.train_batches(config.train.batch_size, config.train.seed)
-            feed = next(iter(lines.values())).feed if lines else None
-            lines[key] = Line(task, batches, feed or feed_of(config, model, begins))
-            if len(lines) == 1:
-                say(str(task))
-        place.append(list(lines).index(key))
-    if model is None:
-        raise ValueError("a group without runs")
-    found = tuple(lines.values())
-    layers = model.body.layer_names
-    rows, optimizers = [], []
-    for config, at in zip(configs, place, strict=True):
-        b = begun[at]
-        rows.append(plans(b.params, make_strategy(config.strategy), layers=layers, fresh=b.fresh))
-        optimizers.append(make_optimizer(config, found[at].batches.steps_per_epoch))
-    timelines = {_timeline(c, rows[i], found[place[i]].batches) for i, c in enumerate(configs)}
-    if len(timelines) > 1:
-        raise ValueError(
-            f"these runs are of {len(timelines)} different lengths: give length in steps, as 60st"
-        )
-    hardest = int(np.argmax([c.strategy.pull_strength for c in configs]))
-    pulled = configs[hardest]
-    own = begun[place[hardest]]
-    anchor = source_weights(pulled, source, rows[hardest], own.params, own.fresh)
-    parameters = pulled.strategy.pull not in FUNCTION_FORMS and pulled.strategy.pull_strength > 0
-    recipe = Recipe(
-        optimizer=dataclasses.replace(optimizers[0], rate=1.0),
-        accumulate=first.train.accumulate,
-        ema=first.train.ema or None,
-        function_pull=make_function_pull(pulled.strategy),
-        source_head=heads.build(dict(source.head)) if source and source.head else None,
-        share_pull=parameters,
-    )
-    # Where arms draw layers afresh, others hold what the source has there.
-    held = {p: v for b in begun for p, v in b.params.items() if p not in b.fresh}
-    return Group(
-        configs=tuple(configs),
-        model=found[0].feed.model or model,
-        whole=model,
-        lines=found,
-        line=np.asarray(place, np.int32),
-        plans=tuple(rows),
-        timeline=timelines.pop(),
-        recipe=recipe,
-        optimizers=tuple(optimizers),
-        source=anchor,
-        anchor={p: v for p, v in held.items() if p.startswith("body/")},
-        begun=tuple(begun),
-    )
-
-
-def _timeline(config: RunConfig, rows: tuple[Plan, ...], batches: TaskBatches) -> Timeline:
-    return timeline(
-        rows,
-        steps_per_epoch=batches.steps_per_epoch if len(rows) > 1 else 1,
-        steps=training_steps(config, batches.steps_per_epoch),
-        accumulate=config.train.accumulate,
-    )
-
-
-def _line_key(config: RunConfig) -> str:
-    """What the data of a run, and what it begins with, depend on."""
-    return json.dumps([to_json(config)["data"], config.train.seed, config.strategy.fresh])
-
-
-def _like(first: Initial, other: Initial) -> Initial:
-    """The same with the first one's arrays wherever nothing is drawn: kept once."""
-    drawn = other.fresh | first.fresh
-    params = {p: v if p in drawn else first.params[p] for p, v in other.params.items()}
-    return other._replace(params=params)
+        return frozenset(path for path in state.frozen if path not in self.weights.drawn)
 
 
 def _without(state: State, alike: frozenset[str]) -> State:

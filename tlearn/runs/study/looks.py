@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn.model import Model, variables
-from tlearn.params import layer_of
+from tlearn.params import FlatParams, layer_of
 from tlearn.runs.language_scoring import scores_texts
 from tlearn.runs.reading import Selection
 from tlearn.runs.study.group import Group
@@ -21,37 +21,65 @@ PROBES = 256
 """Validation examples that representations are compared on."""
 
 
-def distances(group: Group, block: Block) -> dict[str, np.ndarray]:
-    """‖w − w_source‖ of every layer of the body, for every run; empty without a source."""
-    if not group.anchor:
+def source_body(group: Group, block: Block, *, whole: bool) -> FlatParams:
+    """The source's body by path, also where arms draw layers afresh; what trained is read again.
+
+    Args:
+        group: The runs.
+        block: Some of them.
+        whole: False leaves out what the runs share.
+
+    Raises:
+        ValueError: If the source changed since the group was made.
+    """
+    own, _ = block.params()
+    paths = group.weights.shapes if whole else own.keys() & group.weights.loaded
+    return group.weights.source([path for path in paths if path.startswith("body/")])
+
+
+def distances(group: Group, block: Block, before: FlatParams) -> dict[str, np.ndarray]:
+    """‖w − w_source‖ of every layer of the body, for every run; empty without a source.
+
+    Args:
+        group: The runs.
+        block: Some of them, trained.
+        before: What `source_body` gives.
+    """
+    anchor = _loaded_body(group)
+    if not anchor:
         return {}
     own, _ = block.params()
     squares: dict[str, np.ndarray] = {}
     for path, value in own.items():
-        if path in group.anchor:
-            far = np.asarray(value) - np.asarray(group.anchor[path])[None]
+        if path in anchor:
+            far = np.asarray(value) - np.asarray(before[path])[None]
             with np.errstate(over="ignore", invalid="ignore"):  # A run that diverged is told.
                 square = (far.reshape(len(far), -1) ** 2).sum(axis=1)
             layer = layer_of(path)
             squares[layer] = squares.get(layer, 0.0) + square
     still = np.zeros(block.runs)
-    held = {layer_of(path) for path in group.anchor}
+    held = {layer_of(path) for path in anchor}
     names = [name for name in group.whole.body.layer_names if name in held]
     return {name: np.sqrt(squares.get(name, still)) for name in names}
 
 
-def similarity(group: Group, block: Block) -> list[dict[str, float]]:
+def similarity(group: Group, block: Block, before: FlatParams) -> list[dict[str, float]]:
     """Linear CKA of every layer's output with the source's, on validation examples, by run.
 
     Outputs are averaged over places and tokens. Empty without a source; frozen layers that run
     only once are the source's.
+
+    Args:
+        group: The runs.
+        block: Some of them, trained.
+        before: The `source_body`, whole.
     """
     part = group.task.validation
-    if not group.anchor or part is None:
+    if not _loaded_body(group) or part is None:
         return [{} for _ in range(block.runs)]
     inputs = _first(group, part)
     names = group.whole.body.layer_names
-    before = _outputs(group.whole, *_source_weights(group), inputs)
+    source = _outputs(group.whole, before, _source_statistics(group), inputs)
     made = []
     for run in range(block.runs):
         params, statistics = whole_weights(group, block, run)
@@ -59,7 +87,7 @@ def similarity(group: Group, block: Block) -> list[dict[str, float]]:
         found = {}
         for name in names:
             sound = np.isfinite(after[name]).all()
-            found[name] = linear_cka(before[name], after[name]) if sound else float("nan")
+            found[name] = linear_cka(source[name], after[name]) if sound else float("nan")
         made.append({name: value for name, value in found.items() if np.isfinite(value)})
     return made
 
@@ -100,14 +128,21 @@ class Memory:
         self._batches = reader.batches(self._dataset, PROBES)
         self._group, self._metric = group, metric
         self._model = Model(group.whole.body, loaded.model.head)
-        self._head = {p: jnp.asarray(v) for p, v in loaded.params.items() if p.startswith("head/")}
+        # The head alone is read: the body is the group's.
+        weights = loaded.source.params.items()
+        self._head = {p: jnp.asarray(v) for p, v in weights if p.startswith("head/")}
         self._sums = jax.jit(self._count)
 
-    def __call__(self, block: Block) -> list[dict[str, float]]:
-        """The metric before and after, by run."""
-        before = self._judge(*_source_weights(self._group))
+    def __call__(self, block: Block, before: FlatParams) -> list[dict[str, float]]:
+        """The metric before and after, by run.
+
+        Args:
+            block: The runs, trained.
+            before: The `source_body`, whole.
+        """
+        first = self._judge(before, _source_statistics(self._group))
         return [
-            {"before": before, "after": self._judge(*whole_weights(self._group, block, run))}
+            {"before": first, "after": self._judge(*whole_weights(self._group, block, run))}
             for run in range(block.runs)
         ]
 
@@ -134,16 +169,18 @@ class Memory:
 def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """All parameters and statistics of one run, those of layers that ran only once included."""
     own, shared = block.params()
-    begun = group.begun[block.lines[block.line[run]]]
+    begun = group.weights.statistics(block.lines[block.line[run]])
     moved = {path: value[run] for path, value in own.items()}
     statistics = {path: value[run] for path, value in block.states.collections.items()}
-    return {**begun.params, **shared, **moved}, {**begun.collections, **statistics}
+    return {**group.weights.still, **shared, **moved}, {**begun, **statistics}
 
 
-def _source_weights(group: Group) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The source's parameters and statistics, where arms draw layers afresh too."""
-    least = min(group.begun, key=lambda begun: len(begun.fresh))
-    return {**least.params, **group.anchor}, dict(least.collections)
+def _loaded_body(group: Group) -> frozenset[str]:
+    return frozenset(path for path in group.weights.loaded if path.startswith("body/"))
+
+
+def _source_statistics(group: Group) -> FlatParams:
+    return group.weights.statistics(group.weights.least)
 
 
 def _first(group: Group, part: Any) -> list[Any]:

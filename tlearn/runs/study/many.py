@@ -12,8 +12,9 @@ import numpy as np
 from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
-from tlearn.runs.study.group import Group, gather
-from tlearn.runs.study.looks import Memory, distances, similarity
+from tlearn.runs.study.gathering import gather
+from tlearn.runs.study.group import Group
+from tlearn.runs.study.looks import Memory, distances, similarity, source_body
 from tlearn.runs.study.metric import refuse_unknown
 from tlearn.runs.study.plans import layer_lines
 from tlearn.studies.block import (
@@ -23,6 +24,7 @@ from tlearn.studies.block import (
     compile_train,
     judge_block,
     memory_limit,
+    nbytes,
     needed_bytes,
     train_block,
 )
@@ -152,7 +154,7 @@ def chosen_how(how: str, group: Group) -> How:
 
 def _moving(group: Group) -> frozenset[str]:
     paths = group.lines[0].feed.paths
-    return frozenset(group.begun[0].params) if paths is None else paths
+    return frozenset(group.weights.shapes) if paths is None else paths
 
 
 def _block_size(
@@ -160,13 +162,13 @@ def _block_size(
 ) -> int:
     """How many runs fit into memory at once, by what the compiled program needs."""
     devices = 1 if mesh is None else mesh.shape[AXIS]
-    state, limit = group.block([0]).states, memory_limit()
+    state, limit = group.shapes([0]).states, memory_limit()
     # What a run holds whatever the program does: its state comes in, and goes out.
-    own = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    own = 2 * nbytes(state)
     size = max(devices, min(len(runs), limit // max(own, 1) * devices))
     while size > devices and (how == "vmap" or mesh is not None):
         whole = -(-size // devices) * devices
-        block = group.block(runs[:size], repeat=whole - size)
+        block = group.shapes(runs[:size], repeat=whole - size)
         batches = group.batches(0, 1, room, block.lines)
         made = compile_train(
             compiler, group.steps[0], block, group.source, batches, how=how, mesh=mesh
@@ -203,7 +205,7 @@ def _run_block(
     compiler: Compiler,
 ) -> list[Outcome]:
     began = time.perf_counter()
-    block = group.block(runs, repeat=size - len(runs))
+    block = group.block(runs, repeat=size - len(runs), mesh=mesh)
     starts, steps = group.timeline.starts, group.timeline.steps
     marks = _marks(group, looks.points)
     finite = np.zeros(size)
@@ -239,9 +241,12 @@ def _run_block(
     if test is not None:
         reported, right = _judge(group, compiler, block, test, how, mesh)
     wall = (time.perf_counter() - began) / len(runs)
-    distance = distances(group, block) if "distance" in looks.measures else {}
-    cka = similarity(group, block) if "cka" in looks.measures else [{}] * size
-    kept = memory(block) if memory is not None else [{}] * size
+    wide = "cka" in looks.measures or memory is not None
+    before = source_body(group, block, whole=wide) if wide or "distance" in looks.measures else {}
+    distance = distances(group, block, before) if "distance" in looks.measures else {}
+    cka = similarity(group, block, before) if "cka" in looks.measures else [{}] * size
+    kept = memory(block, before) if memory is not None else [{}] * size
+    del before
     every = group.configs[0].train.accumulate
     made = []
     for place, run in enumerate(runs):
