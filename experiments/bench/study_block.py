@@ -31,7 +31,7 @@ from tlearn.runs.config import BodyConfig, DataConfig, RunConfig, replace
 from tlearn.runs.study.gathering import gather
 from tlearn.runs.study.group import Group
 from tlearn.runs.study.many import Looks, run_group, run_many
-from tlearn.studies.block import Compiler, train_block
+from tlearn.studies.block import Block, Compiler, train_block
 
 RATES, STRENGTHS, SEEDS = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), (0.0, 0.01, 0.1, 1.0), range(8)
 STEPS, BATCH = 60, 32
@@ -50,9 +50,9 @@ def timed(run: Callable[[], Any], repeats: int = 3) -> float:
     return statistics.median(found)
 
 
-def train(group: Group, compiler: Compiler, runs: range, how: Any) -> Any:
+def train(group: Group, compiler: Compiler, block: Block, how: Any) -> Any:
     """Trains some runs from their beginning to their end."""
-    block, steps = group.block(runs), group.timeline.steps
+    steps = group.timeline.steps
     batches = group.batches(0, steps, steps, block.lines)
     block, _ = train_block(compiler, group.steps[0], block, group.source, batches, steps, how=how)
     return jax.block_until_ready(block.states.trainable)
@@ -60,20 +60,22 @@ def train(group: Group, compiler: Compiler, runs: range, how: Any) -> Any:
 
 def ways(group: Group, repeats: int) -> dict[str, float]:
     """Seconds of all runs by vmap, by map, and one by one with a program compiled once."""
-    runs = len(group.configs)
+    # Made before the clock runs: what trains is read and drawn for every block.
+    whole = group.block(range(len(group.configs)))
+    single = [group.block([run]) for run in range(len(group.configs))]
     found: dict[str, float] = {}
     for how in ("vmap", "map"):
         compiler = Compiler()
         began = time.perf_counter()
-        train(group, compiler, range(runs), how)
+        train(group, compiler, whole, how)
         found[f"{how}, first time"] = time.perf_counter() - began
-        found[how] = timed(lambda c=compiler, h=how: train(group, c, range(runs), h), repeats)
+        found[how] = timed(lambda c=compiler, h=how: train(group, c, whole, h), repeats)
         found[f"{how}, programs"] = sum(compiler.compilations.values())
     compiler = Compiler()
 
     def one_by_one() -> None:
-        for run in range(runs):
-            train(group, compiler, range(run, run + 1), "map")
+        for block in single:
+            train(group, compiler, block, "map")
 
     found["one by one"] = timed(one_by_one, repeats)
     return found

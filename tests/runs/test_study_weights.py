@@ -191,7 +191,7 @@ def test_on_several_devices_runs_are_made_where_they_train(place):
     spread, here = group.block([0, 1], mesh=make_mesh(2)), group.block([0, 1])
     for one, other in zip(*(jax.tree.leaves(b.states) for b in (spread, here)), strict=True):
         assert [shard.data.shape[0] for shard in one.addressable_shards] == [1, 1]
-        if not jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key):
+        if not jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
             assert same(one, other)
     for path, value in spread.shared.items():
         assert value.sharding.is_fully_replicated, path
