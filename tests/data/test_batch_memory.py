@@ -1,9 +1,9 @@
 """Batches need no more memory than themselves, and are what they were when they took more.
 
 The references are the definitions by whole arrays that the tables on disk took the place of, and
-digests of the batches that were made of those. Breaks tried: a chunk's last piece in the first
-one's row; draws dealt by their lowest bits; rows numbered by their last pieces; `Pieces` holding
-three arrays; an order of all rows sorted in memory; runs of documents joined over a gap.
+digests of the batches that were made of those. Breaks tried: draws dealt by their lowest bits;
+rows numbered by their last pieces; an order of all rows sorted in memory; runs of documents joined
+over a gap.
 """
 
 import errno
