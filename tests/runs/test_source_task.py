@@ -21,7 +21,7 @@ from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.reading import Selection
 from tlearn.runs.study.declaration import Study
 from tlearn.runs.study.factors import Factor
-from tlearn.runs.study.group import gather
+from tlearn.runs.study.gathering import gather
 from tlearn.runs.study.looks import Memory
 from tlearn.runs.training import resume, start
 from tlearn.runs.use import score

@@ -146,7 +146,6 @@ class _StandardizedConv(Conv):
     epsilon: float = 1e-10
 
     def weighed(self, kernel: Float[Array, "r s c o"]) -> Float[Array, "r s c o"]:
-        kernel = jnp.asarray(kernel)
         kernel = kernel - kernel.mean((0, 1, 2), keepdims=True)
         variance = jnp.square(kernel).mean((0, 1, 2), keepdims=True)
         return kernel * jax.lax.rsqrt(variance + self.epsilon)

@@ -144,7 +144,7 @@ class Conv(nn.Module):
         y = conv2d(
             x.astype(self.dtype),
             # Weights just loaded may still be numpy's.
-            jnp.asarray(self.weighed(kernel), self.dtype),
+            self.weighed(jnp.asarray(kernel)).astype(self.dtype),
             strides=self.strides,
             padding=self.padding,
             groups=self.groups,
