@@ -168,10 +168,10 @@ def judged_on(config: RunConfig, source: hub.Source | None, tokenizer: Tokenizer
 def _held_back(store: TokenStore, texts: int) -> str:
     """Says how much of a corpus was left out for the texts that are held out."""
     if store.left_out is None:
-        count = "a number not counted when its store was built"
+        count, uncounted = "documents", " (its store is from before they were counted)"
     else:
-        count = f"{store.left_out:,} documents or docstrings"
-    return f"held out: {count} of {store.name} left out for {texts:,} texts"
+        count, uncounted = f"{store.left_out:,} documents or docstrings", ""
+    return f"held out: {count} of {store.name} left out for {texts:,} texts{uncounted}"
 
 
 def _replayed(asked: ObjectiveConfig, share: float) -> str:
