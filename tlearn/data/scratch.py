@@ -60,7 +60,7 @@ def empty(count: int, dtype: Any, near: Path | None) -> np.ndarray:
         with file:
             try:
                 _reserve(file, size)
-                return Scratch(file, dtype, "r+", shape=(count,))  # type: ignore[call-overload]
+                return Scratch(file, dtype, "r+", shape=(count,))
             except OSError:
                 continue
     return np.empty(count, dtype)
@@ -106,7 +106,7 @@ def _written(file: Any, held: list[np.ndarray], rest: Iterator[np.ndarray]) -> n
             f"token store or in {tempfile.gettempdir()}, and they cannot be written: {error}; free "
             "some, or name another folder in TMPDIR"
         ) from error
-    return Scratch(file, dtype, "r", shape=(count, *shape))  # type: ignore[call-overload]
+    return Scratch(file, dtype, "r", shape=(count, *shape))
 
 
 def array_of(values: Any, near: Path | None) -> Int64[np.ndarray, " n"]:
