@@ -153,7 +153,7 @@ def ulmfit_demo() -> Pipeline:
                 "layer_decay": 2.0,
                 "length": "100st",
             },
-            rates=(5e-3, 1e-2),
+            rates=(5e-3, 1e-2, 2e-2),
             title="ULMFiT in small: what each stage buys",
         ),
     )
