@@ -5,6 +5,8 @@ in a run: tokens are gathered from where they lie. Documents are of uneven lengt
 about 25 tokens; labelled texts are as short as the sentences of SST-2.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,10 @@ def labelled(length: int) -> Any:
     return TokenDataset(texts, tokens, how="random")
 
 
-def kinds(store: Any, batch: int, length: int, bptt: int) -> dict[str, dict[str, Any]]:
-    """Every kind of batches by name, under the name of the step that they are for."""
+def kinds(
+    store: Any, batch: int, length: int, bptt: int
+) -> dict[str, dict[str, Callable[[], Any]]]:
+    """Makers of every kind of batches by name, under the name of the step that they are for."""
     from tlearn.data import (
         MaskedBatches,
         Masking,
@@ -80,36 +84,30 @@ def kinds(store: Any, batch: int, length: int, bptt: int) -> dict[str, dict[str,
     bos, eos = SPECIAL["bos"], SPECIAL["eos"]
     row = (store, batch, length)
     drawn: dict[str, Any] = {"seed": 0, "shuffle": True}
+    streams = partial(StreamBatches, store, batch, bptt, eos=eos, **drawn)
+    packed = partial(PackedBatches, *row, eos=eos, **drawn)
+    masked = partial(MaskedBatches, *row, **drawn)
+    pairs = partial(PairBatches, *row, **drawn)
+    spans = partial(SpanBatches, *row, eos=eos, **drawn)
+    ngrams = Masking(unit="ngram")
     sentinels = tuple(range(VOCABULARY - 1, VOCABULARY - 101, -1))
-    replacing = Masking(mask=0.85, random=0.0)
-    masked = {
-        "masked tokens": Masking(),
-        "masked words": Masking(unit="word"),
-        "masked ngrams": Masking(unit="ngram"),
-        "masked tokens, 10 fixed masks": Masking(fixed=10),
-    }
     return {
-        "streams": {
-            "streams": StreamBatches(store, batch, bptt, eos=eos, **drawn),
-            "streams, backward": StreamBatches(store, batch, bptt, eos=eos, backward=True, **drawn),
-        },
-        "packed": {
-            "packed": PackedBatches(*row, bos=bos, eos=eos, **drawn),
-            "crossing": PackedBatches(*row, eos=eos, cross=True, **drawn),
-        },
+        "streams": {"streams": streams, "streams, backward": partial(streams, backward=True)},
+        "packed": {"packed": partial(packed, bos=bos), "crossing": partial(packed, cross=True)},
         "masked_tokens": {
-            name: MaskedBatches(*row, masking=masking, **drawn) for name, masking in masked.items()
+            "masked tokens": masked,
+            "masked words": partial(masked, masking=Masking(unit="word")),
+            "masked ngrams": partial(masked, masking=ngrams),
+            "masked tokens, 10 fixed masks": partial(masked, masking=Masking(fixed=10)),
         },
         "pairs": {
-            "next_sentence": PairBatches(*row, **drawn),
-            "sentence_order, ngrams": PairBatches(
-                *row, order="swap", masking=Masking(unit="ngram"), **drawn
-            ),
+            "next_sentence": pairs,
+            "sentence_order, ngrams": partial(pairs, order="swap", masking=ngrams),
         },
-        "replaced_tokens": {"replaced_tokens": MaskedBatches(*row, masking=replacing, **drawn)},
-        "span_corruption": {
-            "span_corruption": SpanBatches(*row, eos=eos, sentinels=sentinels, **drawn)
+        "replaced_tokens": {
+            "replaced_tokens": partial(masked, masking=Masking(mask=0.85, random=0.0))
         },
-        "prefix_lm": {"prefix_lm": SpanBatches(*row, eos=eos, objective="prefix", **drawn)},
-        "labels": {"labelled texts": TextBatches(labelled(length), batch, **drawn)},
+        "span_corruption": {"span_corruption": partial(spans, sentinels=sentinels)},
+        "prefix_lm": {"prefix_lm": partial(spans, objective="prefix")},
+        "labels": {"labelled texts": lambda: TextBatches(labelled(length), batch, **drawn)},
     }

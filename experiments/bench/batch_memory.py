@@ -17,13 +17,14 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from batch_kinds import SPECIAL, VOCABULARY
+from batch_kinds import SPECIAL, VOCABULARY, kinds
 
+KINDS = ["streams", "packed", "crossing", "masked tokens", "next_sentence", "span_corruption"]
+"""What is measured where nothing else of `batch_kinds` is asked for: one of each kind of tables."""
 _CHUNK = 1 << 22
 
 
@@ -85,20 +86,8 @@ def opened(folder: Path) -> Any:
 
 def made(store: Any, kind: str, batch: int, length: int) -> Any:
     """Batches of one kind."""
-    from tlearn.data import MaskedBatches, PackedBatches, PairBatches, SpanBatches, StreamBatches
-
-    row, drawn = (store, batch, length), {"seed": 0, "shuffle": True}
-    end = SPECIAL["eos"]
-    sentinels = tuple(range(VOCABULARY - 1, VOCABULARY - 101, -1))
-    makers: dict[str, Callable[[], Any]] = {
-        "stream": lambda: StreamBatches(*row, eos=end, **drawn),
-        "packed": lambda: PackedBatches(*row, eos=end, **drawn),
-        "across": lambda: PackedBatches(*row, eos=end, cross=True, **drawn),
-        "masked": lambda: MaskedBatches(*row, **drawn),
-        "pairs": lambda: PairBatches(*row, **drawn),
-        "spans": lambda: SpanBatches(*row, eos=end, sentinels=sentinels, **drawn),
-    }
-    return makers[kind]()
+    makers = kinds(store, batch, length, bptt=length)
+    return {name: make for named in makers.values() for name, make in named.items()}[kind]()
 
 
 def _resident(field: str) -> int:
@@ -158,7 +147,7 @@ def main() -> None:
     parser.add_argument("--mean", type=int, nargs="+", default=[20, 500])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--kinds", nargs="+")
+    parser.add_argument("--kinds", nargs="+", default=KINDS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -169,13 +158,12 @@ def main() -> None:
         return
     from side_by_side import write
 
-    names = args.kinds or ["stream", "packed", "across", "masked", "pairs", "spans"]
     sizes = ("--batch", str(args.batch), "--length", str(args.length))
     rows = []
     for mean in args.mean:
         with tempfile.TemporaryDirectory() as folder:
             write_store(Path(folder), args.tokens, mean)
-            for name in names:
+            for name in args.kinds:
                 row: dict[str, Any] = {"kind": name, "tokens": args.tokens, "mean": mean}
                 for how in ("plain", "traced"):
                     out = subprocess.run(
@@ -187,7 +175,7 @@ def main() -> None:
                     row |= json.loads(out.stdout)
                 rows.append(row)
                 print(
-                    f"{name:8} documents of {mean:>5}: peak {row['peak'] / 2**20:7.1f} MiB, left "
+                    f"{name:15} documents of {mean:>5}: peak {row['peak'] / 2**20:7.1f} MiB, left "
                     f"{row['left'] / 2**20:7.1f}, files {row['files'] / 2**20:7.1f}, first "
                     f"{row['first_s']:6.2f} s, {row['ms_a_batch']:.2f} ms a batch",
                     flush=True,

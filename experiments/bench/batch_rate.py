@@ -146,7 +146,8 @@ def main() -> None:
             print(f"{size}:\n{HEADER}", flush=True)
             for step in args.step:
                 # Made anew, so that each body's first batches do what is done once.
-                named = kinds(store, args.batch, args.length, args.bptt)[step]
+                makers = kinds(store, args.batch, args.length, args.bptt)[step]
+                named = {name: make() for name, make in makers.items()}
                 for row in measure(step, size, named, args):
                     rows.append(row)
                     print(line(row), flush=True)

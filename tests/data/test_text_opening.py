@@ -8,6 +8,7 @@ import pytest
 
 from tlearn.data import (
     DataError,
+    TextCorpus,
     TextDataset,
     TextOptions,
     aligned,
@@ -275,3 +276,17 @@ def test_a_task_of_many_modules_is_opened_by_its_long_name():
     name = "embedded:" + ",".join(f"stdlib.{module}" for module in [*modules, *["nothing"] * 30])
     with pytest.raises(DataError, match="is named twice"):
         open_texts(name, "train")
+
+
+def test_tfds_and_embedded_as_corpora_are_the_texts_they_are_as_datasets(tmp_path):
+    features = {"sentence1": tfds.features.Text(), "sentence2": tfds.features.Text()}
+    features["label"] = tfds.features.ClassLabel(names=["no", "yes"])
+    rows = [{"sentence1": f"a {i}", "sentence2": f"ß {i}", "label": i % 2} for i in range(9)]
+    prepare(tmp_path, "in_turn", features, rows, [{**rows[0], "label": -1}])
+    where = f"tfds:{tmp_path}/in_turn"
+    for spec, split in ((where, "train"), (where, "train[30%:]"), ("embedded:json,email", "test")):
+        corpus, held = open_corpus(f"dataset:{spec}@{split}"), TextCorpus(open_texts(spec, split))
+        assert len(list(corpus)) > 5
+        assert (list(corpus), corpus.digest) == (list(held), held.digest)
+    with pytest.raises(DataError, match=r"1 of 1 examples have no label \(-1\)"):
+        open_corpus(f"dataset:{where}@test")

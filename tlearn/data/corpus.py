@@ -4,13 +4,11 @@ import abc
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from tlearn.data.dataset import Dataset, id_of
+from tlearn.data.dataset import Dataset
 from tlearn.data.errors import DataError
-from tlearn.data.text_dataset import each_text
-from tlearn.data.text_files import Texts
+from tlearn.data.texts_in_turn import HeldTexts, TextsInTurn
 
 
 class Document(NamedTuple):
@@ -87,8 +85,25 @@ class JoinedCorpus(Corpus):
         return digest_of("joined", {f"{n}. {corpus.name}": corpus.digest for n, corpus in numbered})
 
 
-class _Texts(Corpus):
-    """Texts with ids, whose digest is of both."""
+class TextCorpus(Corpus):
+    """The texts of a dataset, labels left aside; a pair is one document of two lines.
+
+    Texts in turn are read anew each time, and none is held; a dataset may hold its own in memory.
+    """
+
+    def __init__(self, texts: TextsInTurn | Dataset):
+        """Reads the texts through.
+
+        Raises:
+            DataError: Naming every text that cannot be used, or the first example that has none.
+        """
+        self._texts = texts if isinstance(texts, TextsInTurn) else HeldTexts(texts)
+        self.name = self._texts.name
+        len(self._texts)
+
+    def __iter__(self) -> Iterator[Document]:
+        for text, pair, name in self._texts:
+            yield Document(text if pair is None else f"{text}\n{pair}", name)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -102,46 +117,6 @@ class _Texts(Corpus):
     def digest(self) -> str:
         """SHA-256 of the texts and ids."""
         return digest_of("texts", self.parts)
-
-
-class TextCorpus(_Texts):
-    """The texts of a dataset, labels left aside; a pair is one document of two lines.
-
-    Examples are read where they are asked for; many datasets hold them in memory, though.
-    """
-
-    def __init__(self, dataset: Dataset):
-        """Reads the texts of a dataset through.
-
-        Raises:
-            DataError: If an example has no text.
-        """
-        self.name = str(getattr(dataset, "name", type(dataset).__name__))
-        self._dataset = dataset
-        for _ in each_text(dataset):
-            pass
-
-    def __iter__(self) -> Iterator[Document]:
-        for index, (text, pair) in enumerate(each_text(self._dataset)):
-            whole = text if pair is None else f"{text}\n{pair}"
-            yield Document(whole, id_of(self._dataset, index))
-
-
-class TableCorpus(_Texts):
-    """The texts of a table, read in turn; a pair is one document of two lines."""
-
-    def __init__(self, file: str | Path, text_column: str = ""):
-        """Reads the table through.
-
-        Raises:
-            DataError: Naming every line that cannot be used, or if there is no such column.
-        """
-        self._texts = Texts(Path(file), text_column)
-        self.name = self._texts.name
-
-    def __iter__(self) -> Iterator[Document]:
-        for number, (text, pair) in enumerate(self._texts):
-            yield Document(text if pair is None else f"{text}\n{pair}", f"{self.name}/{number}")
 
 
 def add_text(code: "hashlib._Hash", document: Document) -> None:

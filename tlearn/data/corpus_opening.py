@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from tlearn.data.corpus import Corpus, JoinedCorpus, TableCorpus, TextCorpus
+from tlearn.data.corpus import Corpus, JoinedCorpus, TextCorpus
 from tlearn.data.corpus_files import SUFFIXES, Errors, FileCorpus, Form, is_heading, read_lines
 from tlearn.data.corpus_tfds import TfdsCorpus
 from tlearn.data.embedded import EmbeddedCorpus
@@ -15,8 +15,9 @@ from tlearn.data.held_out import HeldOut, WithoutHeldOut
 from tlearn.data.places import is_place, named_split, place_of
 from tlearn.data.planned import is_planned, refuse_planned
 from tlearn.data.splits import select_split
-from tlearn.data.text_dataset import joined_texts
-from tlearn.data.text_opening import TextOptions, text_splits
+from tlearn.data.text_files import bare_table
+from tlearn.data.text_opening import TextOptions, splits_in_turn
+from tlearn.data.texts_in_turn import EndToEnd, Stretch
 
 FORMS = """\
   text:FILE|DIR      a file a document
@@ -144,14 +145,14 @@ def _tfds(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
 
 def _dataset(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
     options = TextOptions(text_column=asked.text_field, data_dir=asked.data_dir)
-    splits = text_splits(where, asked.split or None, options)
+    splits = splits_in_turn(where, asked.split or None, options)
     # A file is one split, whatever its name.
     split = asked.split or (None if len(splits) == 1 else "train")
-    return TextCorpus(select_split(splits, split, what=where, join=joined_texts))
+    return TextCorpus(select_split(splits, split, what=where, join=EndToEnd, cut=Stretch))
 
 
 def _table(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:
-    return TableCorpus(where, asked.text_field)
+    return TextCorpus(bare_table(Path(where), asked.text_field))
 
 
 def _embedded(where: str, asked: CorpusOptions, held_out: HeldOut | None) -> Corpus:

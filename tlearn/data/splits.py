@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from fractions import Fraction
+from typing import Any, TypeVar
 
-from tlearn.data.dataset import Examples
 from tlearn.data.errors import DataError, closest, listing
 from tlearn.data.view import Joined, View
 
+_T = TypeVar("_T", bound=Sized)
 _TERM = re.compile(
     r"\s*(?P<name>[\w.\-]+?)\s*(?:\[\s*(?P<start>[^:\[\]]*?)\s*:\s*(?P<stop>[^:\[\]]*?)\s*\])?\s*"
 )
@@ -94,12 +95,13 @@ def parse_split(text: str) -> tuple[Slice, ...]:
 
 
 def select_split(
-    splits: Mapping[str, Callable[[], Examples]],
+    splits: Mapping[str, Callable[[], _T]],
     expression: str | None,
     *,
     what: str = "dataset",
-    join: Callable[[list[Examples]], Examples] = Joined,
-) -> Examples:
+    join: Callable[[list[Any]], Any] = Joined,
+    cut: Callable[..., Any] = View,
+) -> _T:
     """Opens what a split expression asks for; each split it names is opened once.
 
     Args:
@@ -108,6 +110,7 @@ def select_split(
             ``validation``, ``val``, ``valid`` and ``dev`` are one name where only one is there.
         what: What messages call the whole.
         join: Puts several parts end to end.
+        cut: Called with a whole split, a range of its places, and a ``name``; gives that part.
 
     Raises:
         DataError: If a split does not exist (with the nearest one), or the expression is missing,
@@ -128,8 +131,8 @@ def select_split(
     ]
     if unknown:
         raise DataError(f"{what} has no such split:\n{listing(unknown)}")
-    opened: dict[str, Examples] = {}
-    parts: list[Examples] = []
+    opened: dict[str, _T] = {}
+    parts: list[_T] = []
     for part in slices:
         if part.name not in opened:
             opened[part.name] = named[part.name]()
@@ -139,5 +142,5 @@ def select_split(
             continue
         start, stop = part.bounds(len(whole))
         name = f"{getattr(whole, 'name', what)}[{part.start}:{part.stop}]"
-        parts.append(View(whole, range(start, stop), name=name))
+        parts.append(cut(whole, range(start, stop), name=name))
     return parts[0] if len(parts) == 1 else join(parts)

@@ -1,7 +1,7 @@
 """Texts with labels out of a table: CSV, TSV or lines of JSON, by column names or numbers."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,8 @@ import numpy as np
 from tlearn.data.errors import DataError, listing
 from tlearn.data.text_columns import Columns, find_columns
 from tlearn.data.text_dataset import TextDataset, number, sorted_labels, unlabelled
-from tlearn.data.text_rows import ABSENT, Table, open_table, read_table
+from tlearn.data.text_rows import ABSENT, open_table
+from tlearn.data.texts_in_turn import NamedText, TextsInTurn
 
 LabelKind = Literal["auto", "class", "number"]
 """Whether labels are names of classes, or numbers to estimate; ``auto`` takes them as numbers where
@@ -33,7 +34,7 @@ def text_file(
     """Reads a table of texts with labels.
 
     Args:
-        file: The table; see `read_table` for its forms.
+        file: The table; see `open_table` for its forms.
         text_column: Column of the text, by its name in the header or its number from 1; found by
             itself under the usual names (text, sentence, sentence1, question1, premise, ...).
         pair_column: Column of the second text where examples are pairs.
@@ -42,45 +43,24 @@ def text_file(
         labels: Names of classes (strings; ``1`` and ``01`` are two) or numbers.
         form: tsv, csv or jsonl; by the file's name if empty.
         name: What messages call the dataset.
-        widths: See `read_table`.
-        skip_ragged: See `read_table`.
+        widths: See `open_table`.
+        skip_ragged: See `open_table`.
 
     Raises:
         DataError: If the file cannot be read or its columns not be found, or naming every line
             whose text or label is missing or of another kind.
     """
-    table = _read(
+    columns = Columns(text_column, pair_column, label_column)
+    return TableTexts(
         Path(file),
-        Columns(text_column, pair_column, label_column),
-        header,
-        form,
-        widths,
-        skip_ragged,
-    )
-    asked = Columns(text_column, pair_column, label_column)
-    places = _places(table, asked, labelled=True)
-    problems: list[str] = []
-    texts = _texts(table, places.text, "text", problems)
-    pairs = None if places.pair is None else _texts(table, places.pair, "second text", problems)
-    spelt = _labels(table, places.label or 0, problems)
-    if labels == "number":
-        problems += [
-            f"line {line}: label {label!r} is no finite number"
-            for (line, _), label in zip(table.rows, spelt, strict=True)
-            if label and number(label) is None
-        ]
-    if problems:
-        raise DataError(f"{table.file}: these lines cannot be used:\n{listing(problems)}")
-    found, names = coded(spelt, labels)
-    return TextDataset(
-        texts,
-        found,
-        names,
-        pairs=pairs,
-        name=name or table.file.name,
-        ids=[f"{name or table.file.name}:{line}" for line, _ in table.rows],
-        skipped=table.skipped,
-    )
+        columns,
+        labels=labels,
+        header=header,
+        form=form,
+        name=name,
+        widths=widths,
+        skip_ragged=skip_ragged,
+    ).whole()
 
 
 def read_texts(
@@ -98,48 +78,119 @@ def read_texts(
     Raises:
         DataError: As `text_file`.
     """
-    found = Texts(Path(file), text_column, pair_column, header=header, form=form)
-    rows = list(found)
-    pairs = None if found.places.pair is None else [pair or "" for _, pair in rows]
-    return unlabelled([text for text, _ in rows], pairs, name=found.name)
+    return bare_table(Path(file), text_column, pair_column, header=header, form=form).whole()
 
 
-class Texts:
-    """Texts of a table, checked once and then read in turn: each with its second text or None."""
+def bare_table(
+    file: Path,
+    text_column: str = "",
+    pair_column: str = "",
+    *,
+    header: bool | None = None,
+    form: str = "",
+) -> "TableTexts":
+    """Opens a table as `read_texts` reads it.
+
+    Raises:
+        DataError: If the file cannot be read or its columns not be found.
+    """
+    asked = Columns(text_column, pair_column)
+    if file.name.removesuffix(".gz").endswith(".txt") and not (form or asked.text):
+        asked, header, form = Columns("1"), False, "tsv"
+    return TableTexts(file, asked, labels=None, header=header, form=form)
+
+
+class TableTexts(TextsInTurn):
+    """Texts of a table with their labels, checked as they are read."""
 
     def __init__(
         self,
         file: Path,
-        text_column: str = "",
-        pair_column: str = "",
+        columns: Columns,
         *,
+        labels: LabelKind | None = "auto",
         header: bool | None = None,
         form: str = "",
+        name: str = "",
+        widths: tuple[int, ...] = (),
+        skip_ragged: bool = False,
     ):
-        """Reads the table through; see `read_texts`.
+        """Finds the columns; see `text_file`.
+
+        Args:
+            file: The table.
+            columns: The columns that are asked for.
+            labels: What labels are; None where a column of labels is passed over.
+            header: Whether the first line names the columns; told by what it says if None.
+            form: tsv, csv or jsonl; by the file's name if empty.
+            name: What messages call the texts.
+            widths: See `open_table`.
+            skip_ragged: See `open_table`.
 
         Raises:
-            DataError: As `text_file`.
+            DataError: If the file cannot be read or its columns not be found.
         """
-        asked = Columns(text_column, pair_column)
-        lines = file.name.removesuffix(".gz").endswith(".txt") and not (form or asked.text)
-        if lines:
-            asked, header, form = Columns("1"), False, "tsv"
-        self.name = file.name
-        self._table = open_table(file.expanduser(), form=form, is_header=_header_of(asked, header))
-        self.places = _places(self._table, asked, labelled=False)
-        columns = ((self.places.text, "text"), (self.places.pair, "second text"))
-        problems: list[str] = []
-        for place, what in columns:
-            if place is not None:
-                problems += filter(None, _checked(self._table, place, what))
-        if problems:
-            raise DataError(f"{file}: these lines cannot be used:\n{listing(problems)}")
+        self._table = open_table(
+            file.expanduser(),
+            form=form,
+            is_header=columns.is_header if header is None else lambda fields: bool(header),
+            widths=widths,
+            skip_ragged=skip_ragged,
+        )
+        self._places = find_columns(
+            str(self._table.file),
+            self._table.header,
+            self._table.width,
+            columns,
+            first=self._table.first,
+            labelled=labels is not None,
+        )
+        self._labels: LabelKind | None = labels
+        self.name = name or file.name
 
-    def __iter__(self) -> Iterator[tuple[str, str | None]]:
-        text, pair = self.places.text, self.places.pair
-        for _, fields in self._table.rows:
-            yield fields[text], None if pair is None else fields[pair]
+    def __iter__(self) -> Iterator[NamedText]:
+        for text, _ in self._rows():
+            yield text
+
+    def whole(self) -> TextDataset:
+        """Reads all into memory.
+
+        Raises:
+            DataError: Naming every line whose text or label is missing or of another kind.
+        """
+        texts, pairs, ids, spelt = [], [], [], []
+        for (text, pair, name), label in self._rows():
+            texts.append(text)
+            pairs.append(pair)
+            ids.append(name)
+            spelt.append(label)
+        given = None if self._places.pair is None else pairs
+        if self._labels is None:
+            return unlabelled(texts, given, name=self.name)
+        found, names = coded(spelt, self._labels)
+        return TextDataset(
+            texts, found, names, pairs=given, name=self.name, ids=ids, skipped=self._table.skipped
+        )
+
+    def _rows(self) -> Iterator[tuple[NamedText, str]]:
+        """Reads every example and how its label is spelt; refuses all that is wrong at the end."""
+        places, labelled = self._places, self._labels is not None
+        of_text, of_pair, of_label = [], [], []
+        for place, (line, fields) in enumerate(self._table.rows):
+            text, pair, label = fields[places.text], None, ""
+            wrong = _text_problem(text, line, "text", of_text)
+            if places.pair is not None:
+                pair = fields[places.pair]
+                wrong |= _text_problem(pair, line, "second text", of_pair)
+            if places.label is not None:
+                label, problem = _label(fields[places.label], self._labels)
+                wrong |= bool(problem)
+                of_label += [f"line {line}: {problem}"] if problem else []
+            if not wrong:
+                name = f"{self.name}:{line}" if labelled else f"{self.name}/{place}"
+                yield NamedText(text, pair, name), label
+        if problems := [*of_text, *of_pair, *of_label]:
+            raise DataError(f"{self._table.file}: these lines cannot be used:\n{listing(problems)}")
 
 
 def coded(spelt: Sequence[str], labels: LabelKind) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -157,72 +208,27 @@ def coded(spelt: Sequence[str], labels: LabelKind) -> tuple[np.ndarray, tuple[st
     return np.array([code[label] for label in spelt], np.int32), names
 
 
-def _read(
-    file: Path,
-    asked: Columns,
-    header: bool | None,
-    form: str,
-    widths: tuple[int, ...],
-    skip_ragged: bool,
-) -> Table:
-    return read_table(
-        file.expanduser(),
-        form=form,
-        is_header=_header_of(asked, header),
-        widths=widths,
-        skip_ragged=skip_ragged,
-    )
+def _text_problem(value: Any, line: int, what: str, problems: list[str]) -> bool:
+    """Whether a field is no text; says what is wrong with it."""
+    if not isinstance(value, str):
+        problems.append(f"line {line}: the {what} is {value!r}, expected a string")
+    elif not value.strip():
+        problems.append(f"line {line}: the {what} is empty")
+    elif "\0" in value:
+        # Written as an escape in JSON: the file holds no such byte.
+        problems.append(f"line {line}: the {what} holds a NUL character")
+    else:
+        return False
+    return True
 
 
-def _header_of(asked: Columns, header: bool | None) -> Callable[[tuple[str, ...]], bool]:
-    return asked.is_header if header is None else lambda fields: bool(header)
-
-
-def _places(table: Table, asked: Columns, *, labelled: bool) -> Any:
-    return find_columns(
-        str(table.file),
-        table.header,
-        table.width,
-        asked,
-        first=table.first,
-        labelled=labelled,
-    )
-
-
-def _texts(table: Table, place: int, what: str, problems: list[str]) -> list[str]:
-    problems += filter(None, _checked(table, place, what))
-    return [fields[place] for _, fields in table.rows if isinstance(fields[place], str)]
-
-
-def _checked(table: Table, place: int, what: str) -> Iterator[str | None]:
-    """What is wrong with each text of a column; None if nothing is."""
-    for line, fields in table.rows:
-        value = fields[place]
-        if not isinstance(value, str):
-            yield f"line {line}: the {what} is {value!r}, expected a string"
-        elif not value.strip():
-            yield f"line {line}: the {what} is empty"
-        elif "\0" in value:
-            # Written as an escape in JSON: the file holds no such byte.
-            yield f"line {line}: the {what} holds a NUL character"
-        else:
-            yield None
-
-
-def _labels(table: Table, place: int, problems: list[str]) -> list[str]:
-    labels = []
-    for line, fields in table.rows:
-        value = fields[place]
-        if value is None or value is ABSENT or value == "":
-            problems.append(f"line {line}: no label")
-            labels.append("")
-        elif isinstance(value, str):
-            labels.append(value.strip())
-            if not labels[-1]:
-                problems.append(f"line {line}: no label")
-        elif isinstance(value, bool | int | float):
-            labels.append(json.dumps(value))
-        else:
-            problems.append(f"line {line}: label {value!r}, expected a string or a number")
-            labels.append("")
-    return labels
+def _label(value: Any, kind: LabelKind | None) -> tuple[str, str]:
+    """How a label is spelt, and what is wrong with it; empty if nothing is."""
+    if value is None or value is ABSENT or (isinstance(value, str) and not value.strip()):
+        return "", "no label"
+    if not isinstance(value, str | bool | int | float):
+        return "", f"label {value!r}, expected a string or a number"
+    spelt = value.strip() if isinstance(value, str) else json.dumps(value)
+    if kind == "number" and number(spelt) is None:
+        return spelt, f"label {spelt!r} is no finite number"
+    return spelt, ""

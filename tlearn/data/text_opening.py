@@ -16,9 +16,10 @@ from tlearn.data.reading_once import read_once, splits_once
 from tlearn.data.splits import parse_split, select_split
 from tlearn.data.text_columns import Columns
 from tlearn.data.text_dataset import joined_texts
-from tlearn.data.text_files import LabelKind, text_file
+from tlearn.data.text_files import LabelKind, TableTexts
 from tlearn.data.text_rows import TABLE
-from tlearn.data.tfds_text import tfds_text_splits
+from tlearn.data.texts_in_turn import HeldTexts, TextsInTurn
+from tlearn.data.tfds_text import TfdsTexts, tfds_text_splits
 
 Splits = Mapping[str, Callable[[], Examples]]
 _FORMS = """\
@@ -94,11 +95,43 @@ def text_splits(
     Raises:
         DataError: As `open_texts`; a ``split`` that cannot be read is found before any file is.
     """
+    kind, where = _told(spec, split)
+    if kind == "embedded":
+        return embedded_splits(where)
+
+    def whole(opened: Callable[[], TableTexts | TfdsTexts]) -> Callable[[], Examples]:
+        return lambda: opened().whole()
+
+    found = _labelled(kind, where, options or TextOptions())
+    return {name: whole(opened) for name, opened in found.items()}
+
+
+def splits_in_turn(
+    spec: str | Path, split: str | None = None, options: TextOptions | None = None
+) -> Mapping[str, Callable[[], TextsInTurn]]:
+    """Finds the splits of a dataset of texts; each is a function that opens its texts in turn.
+
+    Those of ``embedded:`` are worked out together, and held; a list in one JSON value is too.
+
+    Raises:
+        DataError: As `text_splits`.
+    """
+    kind, where = _told(spec, split)
+    if kind != "embedded":
+        return _labelled(kind, where, options or TextOptions())
+
+    def held(read: Callable[[], Examples]) -> Callable[[], TextsInTurn]:
+        return lambda: HeldTexts(read())
+
+    return {name: held(read) for name, read in embedded_splits(where).items()}
+
+
+def _told(spec: str | Path, split: str | None) -> tuple[str, str]:
+    """What kind of dataset a name is of, and where that lies."""
     if is_planned(spec):
         refuse_planned(spec)
     if split is not None:
         parse_split(split)
-    asked = options or TextOptions()
     text = str(spec)
     kind, colon, where = text.partition(":")
     exists = is_place(text)
@@ -112,12 +145,17 @@ def text_splits(
         )
     if not where:
         raise DataError(f"{text!r} names no place; expected {kind}:PATH")
+    return kind, where
+
+
+def _labelled(
+    kind: str, where: str, asked: TextOptions
+) -> Mapping[str, Callable[[], TableTexts | TfdsTexts]]:
+    """Finds the splits of a dataset that is read in turn."""
     if kind == "tfds":
         return tfds_text_splits(
             where, asked.columns, labels=asked.labels, data_dir=asked.data_dir or None
         )
-    if kind == "embedded":
-        return embedded_splits(where)
     path = Path(where).expanduser()
     if kind in ("tsv", "csv", "jsonl"):
         return {"all": _reader(path, asked, kind, path.name, None)}
@@ -132,28 +170,22 @@ def text_splits(
 
 def _reader(
     file: Path, asked: TextOptions, form: str, name: str, task: GlueTask | None
-) -> Callable[[], Examples]:
-    def read() -> Examples:
-        columns, header = asked, asked.header
-        given = Columns(asked.text_column, asked.pair_column, asked.label_column)
+) -> Callable[[], TableTexts]:
+    def read() -> TableTexts:
+        columns, header = asked.columns, asked.header
         widths = ()
-        if task is not None and task.columns is not None and given == Columns():
-            if header is None and not _has_header(file, given):
-                text, pair, label = task.columns
-                columns = dataclasses.replace(
-                    asked, text_column=text, pair_column=pair, label_column=label
-                )
+        if task is not None and task.columns is not None and columns == Columns():
+            if header is None and not _has_header(file, columns):
+                columns = Columns(*task.columns)
                 header, widths = False, task.widths
         kind: LabelKind = asked.labels
         if task is not None and kind == "auto":
             kind = "number" if task.name == "stsb" else "class"
-        return text_file(
+        return TableTexts(
             file,
-            text_column=columns.text_column,
-            pair_column=columns.pair_column,
-            label_column=columns.label_column,
-            header=header,
+            columns,
             labels=kind,
+            header=header,
             form=form,
             name=name,
             widths=widths,

@@ -38,8 +38,8 @@ class Table:
     Attributes:
         file: The file.
         header: Names of the columns; None where there is no header line.
-        rows: Every other row with the number of the line it begins in, from 1; a list, or read in
-            turn each time.
+        rows: Every other row with the number of the line it begins in, from 1; read in turn each
+            time.
         skipped: What was left out because it did not fit, where that is allowed.
     """
 
@@ -72,19 +72,6 @@ def form_of(file: Path) -> str:
             ".jsonl (or these with .gz), or say which, as in tsv:FILE"
         )
     return {"txt": "tsv", "json": "jsonl"}.get(match["form"], match["form"])
-
-
-def read_table(
-    file: Path,
-    *,
-    form: str = "",
-    is_header: Callable[[tuple[str, ...]], bool] = lambda fields: True,
-    widths: tuple[int, ...] = (),
-    skip_ragged: bool = False,
-) -> Table:
-    """Reads a file whole; as `open_table` otherwise."""
-    table = open_table(file, form=form, is_header=is_header, widths=widths, skip_ragged=skip_ragged)
-    return dataclasses.replace(table, rows=list(table.rows))
 
 
 def open_table(
