@@ -1,5 +1,6 @@
 """Runs on corpora: what they refuse, other vocabularies, texts read backward, held-out texts."""
 
+import dataclasses
 import json
 import random
 
@@ -81,6 +82,21 @@ def test_what_cannot_be_learned_is_refused_before_a_corpus_is_read(place):
     for message, changes in wrong.items():
         with pytest.raises(ValueError, match=message):
             build(replace(config(place), **nowhere, **changes))
+
+
+def test_a_head_that_is_not_there_is_refused_before_a_corpus_is_read(place, trained, monkeypatch):
+    source = load(f"run:{trained}")
+    body = {path: value for path, value in source.params.items() if path.startswith("body/")}
+    headless = dataclasses.replace(source, head=None, params=body)
+    monkeypatch.setattr("tlearn.runs.build.load_source", lambda *args, **kinds: headless)
+    asked = replace(
+        config(place, body=RunConfig(data=DataConfig(data="x")).body, tokenizer=""),
+        data=f"blank:{place}/absent.txt",
+        source=f"run:{trained}",
+        head=HeadConfig(head_weights="source"),
+    )
+    with pytest.raises(ValueError, match="carries none: say --head-weights fresh"):
+        build(asked)
 
 
 def test_options_of_corpora_are_refused_with_labels_and_others_with_their_objectives():

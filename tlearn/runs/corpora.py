@@ -52,6 +52,14 @@ def language_task(
     """
     asked, data = config.objective, config.data
     check_body(config, body, facts, tokenizer.size)
+    # Before the tokens are made, which may take long.
+    rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
+    penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
+    head = head_of(
+        asked.objective, body, asked.also, penalised=penalised, generator=asked.generator
+    )
+    if config.head.head_weights == "source":
+        head = _kept(config, source, head)
     held = held_out(asked.held_out)
 
     told: list[str] = []
@@ -77,13 +85,6 @@ def language_task(
         remember = opened(asked.remember, held) if asked.remember else None
     if asked.also:
         told.append(_beside(config))
-    rows = rows_of(config, body, facts, dict(tokenizer.special), sentinels_of(tokenizer))
-    penalised = asked.activation_penalty > 0 or asked.change_penalty > 0
-    head = head_of(
-        asked.objective, body, asked.also, penalised=penalised, generator=asked.generator
-    )
-    if config.head.head_weights == "source":
-        head = _kept(config, source, head)
     return LanguageTask(
         train=train,
         validation=validation,
