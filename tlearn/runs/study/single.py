@@ -4,8 +4,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tlearn.params import layer_of
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.initial import load_source
 from tlearn.runs.study.many import Looks, Outcome
+from tlearn.runs.study.memory import LOSS, remembering
 from tlearn.runs.study.metric import refuse_unknown
 from tlearn.runs.study.plans import layer_lines
 from tlearn.runs.summary import RESULTS
@@ -27,8 +29,8 @@ Say = Callable[[str], None]
 def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcome:
     """Runs one run by itself; its folder is removed once it is done.
 
-    Its validation part is looked at at the ends of epochs, as in any run; CKA and what is
-    remembered are not measured.
+    Its validation part is looked at at the ends of epochs, as in any run; CKA is not measured, and
+    of what is remembered only what language models knew.
 
     Args:
         config: What is asked.
@@ -44,7 +46,8 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    quiet = replace(config, checkpoint_every=10**9, keep=1)
+    asked = remembering(config, looks.remember)
+    quiet = replace(asked, checkpoint_every=10**9, keep=1)
     error, result = "", None
     try:
         result = start(quiet, place, say=lambda text: None, quiet=True)
@@ -57,6 +60,7 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
     if events:
         refuse_unknown(looks.metric, events[-1].keys() - {"event", "step", "update", "epoch"})
     stages = json.loads((place / "plan.json").read_text())
+    results = _results(place)
     right = None
     if result is not None and result.test is not None:
         outputs, labels = result.test.predictions, result.test.labels
@@ -70,8 +74,9 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         curve=tuple(float(event[looks.metric]) for event in events),
         distance=_distances(config, place) if "distance" in looks.measures and not error else {},
         cka={},
-        remembered={},
-        pull=_pull(place),
+        remembered=_remembered(results),
+        remembered_metric=LOSS if "remember" in results else "",
+        pull=results.get("pull"),
         cost=Cost(
             trained=sum(math.prod(row["shape"]) for row in stages[-1]["rows"] if row["trainable"]),
             wall_s=round(wall, 3),
@@ -99,7 +104,13 @@ def _distances(config: RunConfig, place: Path) -> dict[str, float]:
     return {layer: math.sqrt(square) for layer, square in squares.items()}
 
 
-def _pull(place: Path) -> float | None:
-    """Σ η·λ of a finished run, if it was pulled."""
+def _results(place: Path) -> dict[str, Any]:
+    """The report of a run in numbers; empty of one that did not finish."""
     results = place / RESULTS
-    return json.loads(results.read_text()).get("pull") if results.is_file() else None
+    return json.loads(results.read_text()) if results.is_file() else {}
+
+
+def _remembered(results: Mapping[str, Any]) -> dict[str, float]:
+    """What a language model's loss on its own task was and is, if that was measured."""
+    found = results.get("remember", {})
+    return {when: float(figures[LOSS]) for when, figures in found.items()}
