@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         refuse_unknown(looks.metric, events[-1].keys() - {"event", "step", "update", "epoch"})
     stages = json.loads((place / "plan.json").read_text())
     results = _results(place)
+    far = "distance" in looks.measures
+    moved = {row["path"] for stage in stages for row in stage["rows"] if row["trainable"]}
     right = None
     if result is not None and result.test is not None:
         outputs, labels = result.test.predictions, result.test.labels
@@ -72,7 +74,7 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         validation=result.validation.metrics if result and result.validation else {},
         at=tuple(event["update"] for event in events),
         curve=tuple(float(event[looks.metric]) for event in events),
-        distance=_distances(config, place) if "distance" in looks.measures and not error else {},
+        distance=_distances(config, place, moved) if far and not error else {},
         cka={},
         remembered=_remembered(results),
         remembered_metric=LOSS if "remember" in results else "",
@@ -89,8 +91,11 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
     return made
 
 
-def _distances(config: RunConfig, place: Path) -> dict[str, float]:
-    """‖w − w_source‖ of the body's layers, where they are of one shape; empty without a source."""
+def _distances(config: RunConfig, place: Path, moved: Collection[str]) -> dict[str, float]:
+    """‖w − w_source‖ of the body's layers, where they are of one shape; empty without a source.
+
+    What never moved is at no distance, also where it is kept in halves.
+    """
     source = load_source(config)
     if source is None:
         return {}
@@ -99,8 +104,9 @@ def _distances(config: RunConfig, place: Path) -> dict[str, float]:
     for path, value in trained.params.items():
         before = source.params.get(path)
         if path.startswith("body/") and before is not None and before.shape == value.shape:
-            far = float(np.sum((np.asarray(value) - np.asarray(before)) ** 2, dtype=np.float64))
-            squares[layer_of(path)] = squares.get(layer_of(path), 0.0) + far
+            far = np.asarray(value) - np.asarray(before) if path in moved else np.zeros(1)
+            square = float(np.sum(far**2, dtype=np.float64))
+            squares[layer_of(path)] = squares.get(layer_of(path), 0.0) + square
     return {layer: math.sqrt(square) for layer, square in squares.items()}
 
 
