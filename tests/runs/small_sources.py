@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tlearn.data.corpus_opening import open_corpus
-from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
+from tlearn.data.tokenizer_training import Kind, save_tokenizer, train_tokenizer
 from tlearn.runs.config import DataConfig, RunConfig, replace
 from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.training import start
@@ -37,7 +37,8 @@ def corpora(folder: Path) -> Path:
     (folder / "corpus.txt").write_text("\n\n".join(texts))
     (folder / "other.txt").write_text("\n\n".join(["\n".join(texts[3].split("\n")[:2])] * 9))
     found = open_corpus(f"blank:{folder}/corpus.txt")
-    for kind, size in (("bpe", 270), ("wordpiece", 60), ("word", 20)):
+    kinds: tuple[tuple[Kind, int], ...] = (("bpe", 270), ("wordpiece", 60), ("word", 20))
+    for kind, size in kinds:
         save_tokenizer(train_tokenizer(found, kind, size), folder / kind)
     save_tokenizer(train_tokenizer(found, "unigram", 60, sentinels=10), folder / "unigram")
     table = ["text\tlabel", *(f"{' '.join(rng.choices(WORDS, k=4))}\t{i % 2}" for i in range(40))]
