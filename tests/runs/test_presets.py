@@ -1,5 +1,7 @@
 """Every preset is a config that can be built, and two of them can be compared."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tlearn.cli.main import main
@@ -43,6 +45,7 @@ def test_two_presets_differ_in_what_is_listed():
 
 
 SMALL = "--settings width=8 hidden=8 depth=1 vocab_size=50 --batch-size 2 --row-length 4"
+OURS = "not of the preset but tlearn's defaults: length='10ep', weight_decay=0.0"
 
 
 def test_explain_says_what_the_paper_leaves_open_and_what_is_our_default(capsys):
@@ -52,7 +55,23 @@ def test_explain_says_what_the_paper_leaves_open_and_what_is_our_default(capsys)
     assert said[0] == f"preset ulmfit_pretrain: {PRESETS['ulmfit_pretrain'].citation}"
     assert said[1] == PRESETS["ulmfit_pretrain"].note
     assert "nor the epochs; name --length" in said[1]
-    assert said[2] == "not of the preset but tlearn's defaults: length='10ep', weight_decay=0.0"
+    assert said[2] == OURS
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_run_says_the_same_once_before_it_begins(capsys, monkeypatch, quiet):
+    def begun(config, out, *, say, quiet):
+        say("the task")
+        return SimpleNamespace(exit_code=0)
+
+    monkeypatch.setattr("tlearn.runs.training.start", begun)
+    asked = f"--preset ulmfit_pretrain --data here --tokenizer there --out out {SMALL}".split()
+    assert main(["pretrain", *asked, *(["--quiet"] if quiet else [])]) == 0
+    *said, last = capsys.readouterr().out.splitlines()
+    assert last == "the task"
+    preset = PRESETS["ulmfit_pretrain"]
+    told = [f"preset ulmfit_pretrain: {preset.citation}", preset.note]
+    assert said == ([] if quiet else [*told, OURS])
 
 
 def test_what_is_told_as_our_default():

@@ -6,98 +6,30 @@ before; the run's body without the source's decoder; measured again on resume.
 
 import dataclasses
 import json
-import random
 import shutil
 
 import numpy as np
 import pytest
+from small_sources import WAYS, Sources, corpora, labels, remembered, said
 
 from tlearn import hub
-from tlearn.data.corpus_opening import open_corpus
-from tlearn.data.tokenizer_training import save_tokenizer, train_tokenizer
 from tlearn.runs.build import build
-from tlearn.runs.config import DataConfig, RunConfig, replace
-from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.config import replace
 from tlearn.runs.reading import Selection
 from tlearn.runs.study.declaration import Study
 from tlearn.runs.study.factors import Factor
-from tlearn.runs.study.gathering import gather
-from tlearn.runs.study.looks import Memory
 from tlearn.runs.training import resume, start
 from tlearn.runs.use import score
-
-WORDS = "one two three four five six seven eight nine ten".split()
-SIZES = ("width=8", "depth=2", "heads=2", "feed_forward=16", "positions=32")
-WAYS = {
-    "gpt2": ("next_tokens", SIZES, "bpe"),
-    "t5-small": (
-        "span_corruption",
-        ("width=8", "depth=1", "decoder_depth=1", "heads=2", "head_size=4", "feed_forward=16"),
-        "unigram",
-    ),
-    "awd-lstm": ("next_tokens", ("width=6", "hidden=6", "depth=1"), "word"),
-    "bert-tiny": ("next_sentence", SIZES, "wordpiece"),
-}
-
-
-def said(text):
-    pass
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("forgetting")
-    rng = random.Random(0)
-    texts = ["\n".join(" ".join(rng.choices(WORDS, k=9)) for _ in range(3)) for _ in range(20)]
-    (folder / "corpus.txt").write_text("\n\n".join(texts))
-    (folder / "other.txt").write_text("\n\n".join(["\n".join(texts[3].split("\n")[:2])] * 9))
-    found = open_corpus(f"blank:{folder}/corpus.txt")
-    for kind, size in (("bpe", 270), ("wordpiece", 60), ("word", 20)):
-        save_tokenizer(train_tokenizer(found, kind, size), folder / kind)
-    save_tokenizer(train_tokenizer(found, "unigram", 60, sentinels=10), folder / "unigram")
-    table = ["text\tlabel", *(f"{' '.join(rng.choices(WORDS, k=4))}\t{i % 2}" for i in range(40))]
-    (folder / "table.tsv").write_text("\n".join(table) + "\n")
-    return folder
+    return corpora(tmp_path_factory.mktemp("forgetting"))
 
 
 @pytest.fixture(scope="module")
 def trained(place):
-    """Runs on the corpus, each made once."""
-    made = {}
-
-    def run(body):
-        if body not in made:
-            objective, settings, tokenizer = WAYS[body]
-            stores = str(place / "stores")
-            asked = ObjectiveConfig(objective=objective, row_length=16, stores=stores)
-            base = RunConfig(data=DataConfig(data=f"blank:{place}/corpus.txt"), objective=asked)
-            shape = {"body": body, "settings": settings, "tokenizer": str(place / tokenizer)}
-            config = replace(base, **shape, optimizer="adamw", batch_size=4, length="4st")
-            made[body] = start(config, place / body, say=said, quiet=True).folder
-        return made[body]
-
-    return run
-
-
-def labels(place, source, **changes):
-    base = RunConfig(data=DataConfig(data=f"tsv:{place}/table.tsv"), source=f"run:{source}")
-    return replace(
-        base,
-        **{
-            "optimizer": "adamw",
-            "rate": 1e-2,
-            "batch_size": 8,
-            "length": "6st",
-            "checkpoint_every": 2,
-            "remember": f"blank:{place}/other.txt",
-            "stores": str(place / "stores"),
-            **changes,
-        },
-    )
-
-
-def remembered(folder):
-    return json.loads((folder / "report" / "results.json").read_text())["remember"]
+    return Sources(place)
 
 
 def put_back(place, source, tuned):
@@ -111,7 +43,7 @@ def put_back(place, source, tuned):
 
 
 @pytest.mark.parametrize(
-    "body", [pytest.param(b, marks=() if b != "bert-tiny" else pytest.mark.slow) for b in WAYS]
+    "body", [pytest.param(b, marks=pytest.mark.slow if "bert" in b else ()) for b in WAYS]
 )
 def test_before_is_the_source_and_after_its_head_on_the_tuned_body(
     place, trained, tmp_path, body, monkeypatch
@@ -194,9 +126,6 @@ def test_what_cannot_be_measured_is_refused_by_name(place, trained, tmp_path):
             factors=(Factor.over("rate", (0.1, 0.2)),),
             seeds=(0,),
         )
-    group = gather([labels(place, trained("gpt2"), remember="", stores="")])
-    with pytest.raises(ValueError, match="a study tries heads that know labels"):
-        Memory(group, f"blank:{place}/other.txt", "loss")
     with pytest.raises(ValueError, match="stores is for"):
         labels(place, tmp_path, remember="")
 

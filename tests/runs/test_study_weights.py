@@ -3,7 +3,8 @@
 Breaks tried: the first reading kept after a block took it; a line reading what another reads for
 it; an anchor that copies what stands still, or whose float32 stays what the runs share; what stands
 still read again for a second block; a changed source not compared; shapes without repeats; a block
-made on one device and spread when it trains.
+made on one device and spread when it trains; features once of float32 where a run's are of halves,
+or computed in float32 where a run computes in bfloat16.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ import small_texts
 
 from tlearn import hub
 from tlearn.params import layer_of
+from tlearn.runs.build import build
 from tlearn.runs.config import replace
 from tlearn.runs.study import weights as holding
 from tlearn.runs.study.gathering import gather
@@ -64,6 +66,11 @@ FORMS = {
     "all frozen": {"freeze": "body"},
     "in bfloat16": {"freeze": "bottom:2", "frozen_dtype": "bfloat16"},
     "features once": {"freeze": "bottom:2", "features": "once"},
+    "features once, in bfloat16": {
+        "freeze": "bottom:2",
+        "features": "once",
+        "frozen_dtype": "bfloat16",
+    },
     "averaged": {"freeze": "bottom:2", "ema": 0.5, "accumulate": 2, "length": "4st"},
 }
 
@@ -75,7 +82,7 @@ def test_what_is_frozen_is_there_once_and_the_source_not_beside(place, form):
     group = gather(asked)
     frozen = group.plans[0][0].frozen
     head = [path for path in group.weights.shapes if layer_of(path) == "head"]
-    halved = sizes(group, frozen) // 2 if form == "in bfloat16" else 0
+    halved = sizes(group, frozen) // 2 if "in bfloat16" in form else 0
     # The source, and two heads that two seeds drew.
     read = sizes(group, group.weights.shapes) + sizes(group, head)
     assert live() - before == read - halved
@@ -83,12 +90,25 @@ def test_what_is_frozen_is_there_once_and_the_source_not_beside(place, form):
     block = group.block([0, 1, 2])
     # Of the loaded weights that train there is nothing but the three runs' own.
     below = sizes(group, frozen) - halved - nbytes(block.shared)
-    assert (below > 0) == (form == "features once")
+    assert (below > 0) == ("features once" in form)
     assert live() - before == floats(block.states) + nbytes(block.shared) + below
     assert all(value is group.weights.still[path] for path, value in block.shared.items())
     assert {str(value.dtype) for value in block.shared.values()} <= {
         "bfloat16" if halved else "float32"
     }
+
+
+@pytest.mark.parametrize("freeze", ["bottom:2", "body"])
+@pytest.mark.parametrize("kept", ["float32", "bfloat16"])
+def test_features_once_are_those_that_a_run_alone_stores(place, tmp_path, kept, freeze):
+    common = {"freeze": freeze, "features": "once", "dtype": "bfloat16", "frozen_dtype": kept}
+    (asked,) = configs(place, {}, **common)
+    built = build(asked)
+    alone = built.train_batches(built.start(), tmp_path).at(0)["features"]
+    found = gather([asked]).lines[0].at(0)["features"]
+    # A pooled row is float32 whatever the layers below compute in.
+    assert found.dtype == (jnp.bfloat16 if freeze == "bottom:2" else jnp.float32)
+    assert same(found, alone)
 
 
 @pytest.mark.parametrize("form", ["features", "l2sp"])

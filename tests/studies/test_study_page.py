@@ -311,11 +311,20 @@ def test_what_is_left_of_the_source_task():
     records = [
         replace(r, remembered={"before": 0.9, "after": 0.9 - 0.01 * r.seed}) for r in runs(ARMS[:2])
     ]
-    before, after, change = study_facts.remembered(study(records))[ARMS[1]]
+    # Of arms whose sources are language models another figure is measured, and told apart.
+    texts = {"before": 2.0, "after": 2.5}
+    records += [replace(r, remembered=texts, remembered_metric="loss") for r in runs(ARMS[2:3])]
+    found = study_facts.remembered(study(records))
+    before, after, change = found["accuracy"][ARMS[1]]
     assert before.mean == pytest.approx(0.9)
     assert after.mean == pytest.approx(0.875)
     assert change is not None
     assert change.center == pytest.approx(-0.025)
+    assert {metric: list(arms) for metric, arms in found.items()} == {
+        "accuracy": list(ARMS[:2]),
+        "loss": [ARMS[2]],
+    }
+    assert found["loss"][ARMS[2]][1].mean == pytest.approx(2.5)
 
 
 def test_many_arms_are_named_by_validation_never_by_test(undrawn):

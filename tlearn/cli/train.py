@@ -48,7 +48,7 @@ def pretrain(args: Sequence[str]) -> int:
     options = _options(args, "pretrain", "Train a body and a head from nothing.")
     if options.run.source:
         raise Refused("pretrain starts from nothing; use finetune with --source")
-    return _train(options)
+    return _train(options, args)
 
 
 def finetune(args: Sequence[str]) -> int:
@@ -61,7 +61,7 @@ def finetune(args: Sequence[str]) -> int:
             "finetune needs --source: run:FOLDER, hf:FOLDER or hf:ORG/NAME, timm:, tf:, tfhub:, "
             "kaggle:, torch:FILE, safetensors:FILE, npz:FILE, glove:FILE or word2vec:FILE"
         )
-    return _train(options)
+    return _train(options, args)
 
 
 def adapt(args: Sequence[str]) -> int:
@@ -80,7 +80,7 @@ def adapt(args: Sequence[str]) -> int:
             "adapt needs --objective, the one that the source was trained with: next_tokens, "
             "masked_tokens, next_sentence, ...; labels are for finetune"
         )
-    return _train(options)
+    return _train(options, args)
 
 
 def presets(args: Sequence[str]) -> int:
@@ -108,11 +108,8 @@ def explain(args: Sequence[str]) -> int:
     options = _options(args, "explain", about, Counted())
     from tlearn.runs.explain import explain as explain_run
 
-    if options.preset and not options.resume:
-        from tlearn.runs.presets import about as about_preset
-
-        given = {arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in args}
-        sys.stdout.write(about_preset(options.preset, options.run, given) + "\n\n")
+    if told := _preset_told(options, args):
+        sys.stdout.write(told + "\n\n")
     sys.stdout.write(explain_run(options.run, rate=options.flops, used=options.used) + "\n")
     return 0
 
@@ -157,7 +154,17 @@ def _stored(folder: Path) -> RunConfig:
     return from_json(values)
 
 
-def _train(options: Options) -> int:
+def _preset_told(options: Options, args: Sequence[str]) -> str:
+    """Where the preset of a new run is from, and what is not of it; empty without one."""
+    if not options.preset or options.resume:
+        return ""
+    from tlearn.runs.presets import about
+
+    given = {arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in args}
+    return about(options.preset, options.run, given)
+
+
+def _train(options: Options, args: Sequence[str]) -> int:
     if options.resume and options.out:
         raise Refused("--resume goes on in its own folder; drop --out")
     if not options.resume and not options.out:
@@ -171,5 +178,8 @@ def _train(options: Options) -> int:
     if options.resume:
         result = resume(options.resume, asked=options.run, say=say, quiet=options.quiet)
     else:
+        told = _preset_told(options, args)
+        if told and not options.quiet:
+            say(told)
         result = start(options.run, options.out, say=say, quiet=options.quiet)
     return result.exit_code

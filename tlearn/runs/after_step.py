@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tlearn.runs.build import Built
+from tlearn.runs.config import RunConfig
 from tlearn.runs.writers import Journal
 from tlearn.train.checkpoint import Checkpoints
 from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
@@ -56,8 +57,7 @@ class AfterStep:
         self._window, self._place = window, place
         self._line = built.program.timeline
         self._evaluate = make_eval_step(built.model, built.task.objective, built.task.kept)
-        size = max(built.config.train.batch_size, EVAL_BATCH)
-        self._eval_batch = -(-size // devices) * devices
+        self._eval_batch = eval_batch_size(built.config, devices)
         self._stage = -1
 
     def begin(self, state: State, *, fresh: bool) -> None:
@@ -181,6 +181,12 @@ class AfterStep:
         plan = self._built.plans[number]
         trained = plan.totals()["trained"]
         self.write("stage", state, {"stage": number, "trained": trained, "plan": plan.summary()})
+
+
+def eval_batch_size(config: RunConfig, devices: int) -> int:
+    """Rows of an evaluation batch of a run, as many on every device."""
+    size = max(config.train.batch_size, EVAL_BATCH)
+    return -(-size // devices) * devices
 
 
 def averaged(state: State) -> dict[str, Any]:

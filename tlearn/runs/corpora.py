@@ -16,14 +16,12 @@ from tlearn.data.masking import Masking
 from tlearn.data.token_store import TokenStore, build_store, split_store
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.made_by import config_of
-from tlearn.runs.objective_config import ObjectiveConfig
+from tlearn.runs.objective_config import SOURCE, ObjectiveConfig
 from tlearn.tasks.carving import read_share
 from tlearn.tasks.language import LanguageTask, goal_of, head_of
 from tlearn.tasks.row_making import Rows, sentinels_of
 
 Progress = Callable[[int, int], None]
-SOURCE = "source"
-"""As what to remember: what the source's own run was judged on."""
 _GENERATOR_MASK = 0.85
 """ELECTRA leaves 15 % of the chosen tokens as they are and replaces none at random."""
 

@@ -18,7 +18,7 @@ from tlearn.runs.objective_config import ObjectiveConfig
 from tlearn.runs.text_bodies import facts_of, tokenizer_of
 from tlearn.tasks.language import LanguageTask, goal_of
 from tlearn.tasks.row_making import sentinels_of
-from tlearn.train.evaluate import Evaluation, evaluate, make_eval_step
+from tlearn.train.evaluate import EvalStep, Evaluation, evaluate, make_eval_step
 
 _OBJECTIVES = {
     "causal_lm": "next_tokens",
@@ -114,6 +114,7 @@ def score_rows(
     statistics: Any,
     *,
     batch_size: int,
+    step: EvalStep | None = None,
     place: Callable[[dict[str, np.ndarray]], Any] = dict,
 ) -> Evaluation:
     """Evaluates a language model on a task's corpus, each row once.
@@ -124,12 +125,14 @@ def score_rows(
         params: Parameters by path.
         statistics: Statistics by path.
         batch_size: Rows at a time.
+        step: The model's and the task's evaluation step, kept where it is asked again; made if
+            None.
         place: Puts a batch on the devices.
     """
     batches = task.eval_batches(task.train, batch_size)
     body: Any = model.body
     found = evaluate(
-        make_eval_step(model, task.objective, task.kept),
+        step or make_eval_step(model, task.objective, task.kept),
         params,
         statistics,
         batches,

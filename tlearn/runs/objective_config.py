@@ -16,6 +16,8 @@ Objective = Literal[
 Also = Literal[
     "", "masked_tokens", "next_sentence", "sentence_order", "span_corruption", "prefix_lm"
 ]
+SOURCE = "source"
+"""As what to remember: what the source's own run was judged on."""
 BESIDE: dict[str, tuple[str, ...]] = {
     "span_corruption": ("prefix_lm",),
     "prefix_lm": ("span_corruption",),

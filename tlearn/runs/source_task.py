@@ -5,6 +5,7 @@ body that was trained after.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -18,10 +19,11 @@ from tlearn.model import Model
 from tlearn.params import FlatParams
 from tlearn.replaced import joined
 from tlearn.runs.config import RunConfig
-from tlearn.runs.corpora import SOURCE, Progress, judged_on, store_of
+from tlearn.runs.corpora import Progress, judged_on, store_of
 from tlearn.runs.language_scoring import score_rows, scores_texts, scoring_task
+from tlearn.runs.objective_config import SOURCE
 from tlearn.tasks.language import LanguageTask
-from tlearn.train.evaluate import Evaluation
+from tlearn.train.evaluate import EvalStep, Evaluation, make_eval_step
 
 _BEYOND = ("body/decoder_", "body/pooler/")
 """What of a source's body a body for labels may lack: what it has of these is the source's."""
@@ -46,6 +48,11 @@ class SourceTask:
         """Fingerprint of the corpus's tokens."""
         return self.task.train.digest
 
+    @functools.cached_property
+    def _step(self) -> EvalStep:
+        # Compiled once, however often and of however many runs it is asked.
+        return make_eval_step(self.model, self.task.objective, self.task.kept)
+
     def measure(
         self,
         params: Mapping[str, Any],
@@ -67,7 +74,9 @@ class SourceTask:
             path: body[path] if path in body else jnp.asarray(np.asarray(value))
             for path, value in self.weights.items()
         }
-        return score_rows(self.model, self.task, whole, {}, batch_size=batch_size, place=place)
+        return score_rows(
+            self.model, self.task, whole, {}, batch_size=batch_size, step=self._step, place=place
+        )
 
     def __str__(self) -> str:
         kinds = " and ".join(self.task.rows.kinds)
@@ -91,6 +100,14 @@ def source_task(
     asked = config.objective
     if asked.objective != "labels" or not asked.remember:
         return None
+    return asked_source(config, like, progress)
+
+
+def asked_source(
+    config: RunConfig, like: Mapping[str, Any], progress: Progress | None = None
+) -> SourceTask:
+    """The same for a run that is known to be for labels, and to ask; arguments and errors too."""
+    asked = config.objective
     source = hub.load(config.source, read=False)
     if not scores_texts(source):
         found = (source.head or {}).get("family", "none")

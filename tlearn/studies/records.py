@@ -31,8 +31,10 @@ class Record:
         curve: The study's metric there.
         distance: ‖w − w_source‖ of every body layer; empty where not measured.
         cka: Linear CKA with the source's features, by layer; empty where not measured.
-        remembered: The metric on the source's own task, ``before`` and ``after``; empty where not
+        remembered: A figure on the source's own task, ``before`` and ``after``; empty where not
             measured.
+        remembered_metric: What figure that is: of language models the loss, else the study's
+            metric; empty for the study's too.
         pull: Σ η·λ over the updates; None without a pull.
         cost: What this one run cost.
         plan: Its plan in one line.
@@ -57,6 +59,7 @@ class Record:
     distance: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cka: Mapping[str, float] = dataclasses.field(default_factory=dict)
     remembered: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    remembered_metric: str = ""
     pull: float | None = None
     cost: Cost = Cost()
     plan: str = ""

@@ -17,6 +17,8 @@ from tlearn.studies.statistics import Interval, Scores, Summary, summarize, t_in
 REACHED = 0.9
 """The share of the reference's final figure that convergence speed is about."""
 _MOST_NAMED = 12
+Forgotten = tuple[Summary, Summary, Interval | None]
+"""A figure on the source's own task before and after, and its change over paired seeds."""
 
 
 def main_records(results: Results) -> list[Record]:
@@ -241,22 +243,31 @@ def by_layer(results: Results, measure: str) -> dict[str, dict[str, Scores]]:
     return {arm: dict(layers) for arm, layers in found.items()}
 
 
-def remembered(results: Results) -> dict[str, tuple[Summary, Summary, Interval | None]]:
-    """The metric on the source's own task: before, after, and the change over paired seeds."""
-    found = {}
+def remembered(results: Results) -> dict[str, dict[str, Forgotten]]:
+    """Figures on the source's own task: before, after, and the change over paired seeds.
+
+    By metric and arm: arms whose sources tell labels and those whose sources are language models
+    are not measured in the same.
+    """
+    found: dict[str, dict[str, Forgotten]] = {}
+    sound = [
+        r
+        for r in main_records(results)
+        if r.finished and {"before", "after"} <= r.remembered.keys()
+    ]
     for arm in results.arms:
-        mine = [
-            r
-            for r in main_records(results)
-            if r.arm == arm and r.finished and {"before", "after"} <= r.remembered.keys()
-        ]
-        if not mine:
-            continue
-        before, after = (
-            summarize({r.seed: r.remembered[when] for r in mine}) for when in ("before", "after")
-        )
-        change = [r.remembered["after"] - r.remembered["before"] for r in mine]
-        found[arm] = (before, after, t_interval(change) if len(change) > 1 else None)
+        by_metric: dict[str, list[Record]] = {}
+        for r in sound:
+            if r.arm == arm:
+                by_metric.setdefault(r.remembered_metric or results.metric, []).append(r)
+        for metric, mine in by_metric.items():
+            before, after = (
+                summarize({r.seed: r.remembered[when] for r in mine})
+                for when in ("before", "after")
+            )
+            change = [r.remembered["after"] - r.remembered["before"] for r in mine]
+            interval = t_interval(change) if len(change) > 1 else None
+            found.setdefault(metric, {})[arm] = (before, after, interval)
     return found
 
 

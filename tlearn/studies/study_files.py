@@ -109,6 +109,7 @@ def _row(record: Record) -> dict[str, Any]:
         "optimizer_bytes": cost.optimizer_bytes,
         "pull": record.pull,
         **{f"source_task/{name}": value for name, value in record.remembered.items()},
+        **({"source_task/metric": record.remembered_metric} if record.remembered_metric else {}),
         **{f"distance/{name}": value for name, value in record.distance.items()},
         **{f"cka/{name}": value for name, value in record.cka.items()},
         "retried": record.retried,

@@ -174,10 +174,20 @@ def _some(by_arm: Mapping, named: Sequence[str]) -> dict:
 
 
 def _memory(results: Results, named: Sequence[str], faint: Sequence[str]) -> list[Block]:
-    kept = study_facts.remembered(results)
-    if not kept:
-        return []
-    blocks: list[Block] = [memory_table(kept, results.reference)]
+    blocks: list[Block] = []
+    for metric, kept in study_facts.remembered(results).items():
+        blocks += _remembered(results, metric, kept, named, faint)
+    return blocks
+
+
+def _remembered(
+    results: Results,
+    metric: str,
+    kept: Mapping[str, study_facts.Forgotten],
+    named: Sequence[str],
+    faint: Sequence[str],
+) -> list[Block]:
+    blocks: list[Block] = [memory_table(kept, metric, results.reference)]
     scores = study_facts.whole_scores(results, results.shown)[0]
     points = {
         arm: (after.mean, summarize(scores[arm]))
@@ -189,14 +199,15 @@ def _memory(results: Results, named: Sequence[str], faint: Sequence[str]) -> lis
             points,
             arms=named,
             faint=[arm for arm in faint if arm in points],
-            xlabel=f"{results.metric} on the source's task, after",
+            xlabel=f"{metric} on the source's task, after",
             ylabel=f"test {results.metric}",
             caption=f"The new task against the old one: test {results.metric} and what is left of "
             "the source's own task, means over seeds. Arms on the broad line have none that is "
             "better at both.",
-            name="memory",
+            name="memory" if metric == results.metric else f"memory_{metric}",
             higher_is_better=results.higher_is_better,
-            less_x_is_better=not results.higher_is_better,
+            # Accuracy or loss: nothing else is remembered.
+            less_x_is_better=metric == "loss",
         )
         blocks.append(Plots([drawn]))
     return blocks

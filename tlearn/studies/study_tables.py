@@ -15,12 +15,11 @@ from tlearn.studies.statistics import (
     MIN_SEEDS,
     Comparison,
     Interval,
-    Summary,
     no_spread,
     p_text,
     show,
 )
-from tlearn.studies.study_facts import REACHED, Speed
+from tlearn.studies.study_facts import REACHED, Forgotten, Speed
 from tlearn.studies.study_trials import Trial, best, config_difference, setting_text
 
 POINT = 0.01
@@ -107,9 +106,7 @@ def speed_table(target: float, speeds: Mapping[str, Speed], results: Results) ->
     return table(columns, rows, note=note, reference=results.reference, wide=False)
 
 
-def memory_table(
-    remembered: Mapping[str, tuple[Summary, Summary, Interval | None]], reference: str
-) -> Table:
+def memory_table(remembered: Mapping[str, Forgotten], metric: str, reference: str) -> Table:
     """Builds the table of what is left of the source's own task."""
     rows: list[list[Cell | str]] = []
     for arm, (before, after, change) in remembered.items():
@@ -120,7 +117,7 @@ def memory_table(
             )
         held = Cell(show(after.mean), after.interval.bounds if after.interval else "")
         rows.append([arm, show(before.mean), held, difference, str(after.finished)])
-    columns = ["arm", "before", "after, 95 % over seeds", "change, 95 %", "n"]
+    columns = ["arm", f"{metric} before", "after, 95 % over seeds", "change, 95 %", "n"]
     return table(columns, rows, reference=reference, wide=False)
 
 

@@ -69,7 +69,8 @@ class Study:
         measures: What is measured beside it: ``distance`` from the source and ``cka`` with its
             features, by layer.
         remember: A dataset of the source's own task, as ``SPEC`` or ``SPEC@SPLIT``, on which the
-            source's head is tried before and after.
+            source's head is tried before and after; for a language model a corpus, or ``source``
+            for what its own run was judged on. Of a run that learns a corpus, its own head.
         question: What the study asks.
         claim: What is published about it.
         notes: What else a reader should know.
@@ -257,7 +258,9 @@ class Study:
                     cell = self._cell(arm, trial, self.seeds[0], self.labels[0], "reported")
                     from_json(to_json(cell.config))
                     asked = cell.config.objective
-                    if asked.objective == "labels" and asked.remember:
+                    labels = asked.objective == "labels"
+                    # The same beside it does no harm: stores are read only by what names a corpus.
+                    if asked.remember not in ("", self.remember) and (labels or self.remember):
                         problems.append(
                             f"remember={asked.remember} of a run's objective: give it as the "
                             "study's own remember, which is measured of all its runs"

@@ -17,8 +17,8 @@ from tlearn.runs.study import Cell, Study
 from tlearn.runs.study.folder import StudyFolder
 from tlearn.runs.study.gathering import gather
 from tlearn.runs.study.keys import groups, run_key, shares
-from tlearn.runs.study.looks import Memory
 from tlearn.runs.study.many import chosen_how
+from tlearn.runs.study.memory import memory_of, remembering
 from tlearn.runs.study.metric import check_metric
 from tlearn.studies.block import memory_limit, nbytes
 
@@ -143,7 +143,7 @@ def forecast(study: Study, out: str | Path | None = None) -> Forecast:
                 singles.append(some[0])
             else:
                 programs.append(_program(study, some))
-        programs += _one_by_one(singles)
+        programs += _one_by_one(study, singles)
     keys = {run_key(study, cell) for cell in (*pilots, *reported)}
     return Forecast(
         arms=len(study.arms),
@@ -180,8 +180,7 @@ def _program(study: Study, cells: list[Cell]) -> Program:
             by_arm[cell.arm.name] = cell
     try:
         group = gather([cell.config for cell in by_arm.values()])
-        if study.remember:
-            Memory(group, study.remember, study.metric)
+        memory_of(group, study.remember, study.metric)
         check_metric(group, study.metric)
     except ValueError as error:
         raise ValueError(f"the runs of {', '.join(by_arm)} cannot be begun: {error}") from error
@@ -198,7 +197,7 @@ def _program(study: Study, cells: list[Cell]) -> Program:
     )
 
 
-def _one_by_one(cells: Sequence[Cell]) -> list[Program]:
+def _one_by_one(study: Study, cells: Sequence[Cell]) -> list[Program]:
     """Runs that share no program, arm by arm: each compiles its own."""
     by_arm: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -206,7 +205,7 @@ def _one_by_one(cells: Sequence[Cell]) -> list[Program]:
     found = []
     for arm, some in by_arm.items():
         try:
-            built = build(some[0].config, draw=False)
+            built = build(remembering(some[0].config, study.remember), draw=False)
         except ValueError as error:
             raise ValueError(f"the runs of {arm} cannot be begun: {error}") from error
         recipe = built.program.recipe

@@ -22,7 +22,7 @@ from tlearn.runs.parts import (
     make_strategy,
     training_steps,
 )
-from tlearn.runs.study.features import entered, feed_of, program_paths
+from tlearn.runs.study.features import entered, feed_of
 from tlearn.runs.study.group import Group, Line
 from tlearn.runs.study.weights import Beginning, Weights
 from tlearn.tasks import TaskBatches
@@ -77,15 +77,14 @@ def _gather(configs: Sequence[RunConfig], say: Callable[[str], None]) -> Group:
     hardest = int(np.argmax([c.strategy.pull_strength for c in configs]))
     pulled = configs[hardest]
     start = entered(first, model, rows[0], found[0].fresh)
-    # All that is frozen at first and that the program has, in the dtype that is asked for.
-    halved = frozenset(rows[0][0].frozen) & program_paths(model, start, found[0].shapes)
+    # All that is frozen at first, in the dtype that is asked for; what runs only once as well.
+    halved = frozenset(rows[0][0].frozen)
     dtype = jnp.bfloat16 if first.train.frozen_dtype == "bfloat16" else None
     dtypes = {}
-    if dtype is not None and start is None:  # Features once are computed of float32.
+    if dtype is not None:
         dtypes = dict.fromkeys(halved - anchored(pulled, rows[hardest]), dtype)
     moving = {path for stages in rows for plan in stages for path in plan.trainable}
     weights = Weights(model, found, moving, source, dtypes)
-    feed = feed_of(model, start, found[0].shapes, weights.still, weights.statistics(0))
     anchor = source_weights(
         pulled,
         source,
@@ -96,6 +95,7 @@ def _gather(configs: Sequence[RunConfig], say: Callable[[str], None]) -> Group:
     )
     if dtype is not None:
         weights.cast(halved, dtype)
+    feed = feed_of(model, start, found[0].shapes, weights.still, weights.statistics(0))
     parameters = pulled.strategy.pull not in FUNCTION_FORMS and pulled.strategy.pull_strength > 0
     recipe = Recipe(
         optimizer=dataclasses.replace(optimizers[0], rate=1.0),

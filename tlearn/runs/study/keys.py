@@ -11,6 +11,7 @@ from typing import Any
 from tlearn.data.places import named_split
 from tlearn.runs.config import BOOKKEEPING, RunConfig, replace, to_json
 from tlearn.runs.fingerprint import fingerprint, specs_of
+from tlearn.runs.objective_config import SOURCE
 from tlearn.runs.study import FORMAT, Cell, Study
 
 _PULLED = ("pull_strength", "pull_layers")
@@ -122,7 +123,23 @@ def _counts_updates(config: RunConfig) -> bool:
 
 
 def _specs(config: RunConfig, study: Study) -> list[str]:
-    return sorted({*specs_of(config), *([study.remember] if study.remember else [])})
+    found = {*specs_of(config), study.remember} - {""}
+    if SOURCE in found:
+        found = found - {SOURCE} | set(_judged_on(config.source))
+    return sorted(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _judged_on(source: str) -> tuple[str, ...]:
+    """Names of the corpora that hold what a source's own run was judged on, if it was a run."""
+    from tlearn import hub
+    from tlearn.runs.made_by import config_of
+
+    was = config_of(hub.load(source, read=False)) if source else None
+    if was is None:
+        return ()
+    specs = (was.data.data, was.data.validation)
+    return tuple(spec for spec in specs if spec and not spec.endswith("%"))
 
 
 def _print_of(spec: str) -> str:

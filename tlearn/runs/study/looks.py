@@ -1,4 +1,4 @@
-"""What is measured of a study's trained runs beside their figures: drift, likeness, forgetting."""
+"""What is measured of a study's trained runs beside their figures: drift and likeness."""
 
 import functools
 from collections.abc import Mapping
@@ -10,10 +10,7 @@ import numpy as np
 
 from tlearn.model import Model, variables
 from tlearn.params import FlatParams, layer_of
-from tlearn.runs.language_scoring import scores_texts
-from tlearn.runs.reading import Selection
 from tlearn.runs.study.group import Group
-from tlearn.runs.use import load
 from tlearn.studies.block import Block
 from tlearn.studies.cka import linear_cka
 
@@ -79,7 +76,7 @@ def similarity(group: Group, block: Block, before: FlatParams) -> list[dict[str,
         return [{} for _ in range(block.runs)]
     inputs = _first(group, part)
     names = group.whole.body.layer_names
-    source = _outputs(group.whole, before, _source_statistics(group), inputs)
+    source = _outputs(group.whole, before, source_statistics(group), inputs)
     made = []
     for run in range(block.runs):
         params, statistics = whole_weights(group, block, run)
@@ -90,80 +87,6 @@ def similarity(group: Group, block: Block, before: FlatParams) -> list[dict[str,
             found[name] = linear_cka(source[name], after[name]) if sound else float("nan")
         made.append({name: value for name, value in found.items() if np.isfinite(value)})
     return made
-
-
-class Memory:
-    """The source's head on the source's own task: what is measured before and after."""
-
-    def __init__(self, group: Group, spec: str, metric: str):
-        """Opens the data, before anything is trained.
-
-        Args:
-            group: The runs.
-            spec: The dataset, with ``@SPLIT`` where it has several; of its labels those are kept
-                that the source tells apart.
-            metric: ``accuracy`` or ``loss``.
-
-        Raises:
-            ValueError: If another metric is asked for, or the source is a language model.
-            HubError: If the source carries no head.
-            DataError: If its labels are not those of the data.
-        """
-        if metric not in ("accuracy", "loss"):
-            raise ValueError(f"remember measures accuracy or loss, not {metric}")
-        loaded = load(group.configs[0].source)
-        if scores_texts(loaded.source):
-            raise ValueError(
-                f"remember={spec}: the head of {group.configs[0].source} predicts parts of texts, "
-                "and a study tries heads that know labels: measure it by a run's own --remember"
-            )
-        reader = loaded.reader()
-        data, _, split = spec.partition("@")
-        dataset = reader.open(Selection(data, split))
-        names = loaded.source.label_names or ()
-        known = tuple(name for name in dataset.label_names if name in names)
-        if known and len(known) < len(dataset.label_names):
-            dataset = reader.open(Selection(data, split, classes=known))
-        self._dataset = reader.matched(dataset)
-        self._batches = reader.batches(self._dataset, PROBES)
-        self._group, self._metric = group, metric
-        self._model = Model(group.whole.body, loaded.model.head)
-        # The head alone is read: the body is the group's.
-        weights = loaded.source.params.items()
-        self._head = {p: jnp.asarray(v) for p, v in weights if p.startswith("head/")}
-        self._sums = jax.jit(self._count)
-
-    def __call__(self, block: Block, before: FlatParams) -> list[dict[str, float]]:
-        """The metric before and after, by run.
-
-        Args:
-            block: The runs, trained.
-            before: The `source_body`, whole.
-        """
-        first = self._judge(before, _source_statistics(self._group))
-        return [
-            {"before": first, "after": self._judge(*whole_weights(self._group, block, run))}
-            for run in range(block.runs)
-        ]
-
-    def _count(self, params: Any, statistics: Any, given: Any, label: Any, mask: Any) -> Any:
-        logits: Any = self._model.apply(variables(params, statistics), *given, train=False)
-        logs = jax.nn.log_softmax(logits)
-        loss = -jnp.take_along_axis(logs, label[:, None], axis=1)[:, 0]
-        right = logits.argmax(-1) == label
-        return {"loss": (loss * mask).sum(), "accuracy": (right * mask).sum()}
-
-    def _judge(self, params: Mapping[str, Any], statistics: Mapping[str, Any]) -> float:
-        total = 0.0
-        body = {p: v for p, v in params.items() if p.startswith("body/")}
-        # A target head that normalises has statistics too, which are no part of this model.
-        own = {p: v for p, v in statistics.items() if p.startswith("body/")}
-        for i in range(self._batches.steps_per_epoch):
-            batch = self._batches.at(i)
-            given = [batch[name] for name in self._model.body.inputs]
-            found = self._sums({**body, **self._head}, own, given, batch["label"], batch["mask"])
-            total += float(found[self._metric])
-        return total / len(self._dataset)
 
 
 def whole_weights(group: Group, block: Block, run: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -179,7 +102,8 @@ def _loaded_body(group: Group) -> frozenset[str]:
     return frozenset(path for path in group.weights.loaded if path.startswith("body/"))
 
 
-def _source_statistics(group: Group) -> FlatParams:
+def source_statistics(group: Group) -> FlatParams:
+    """The source's statistics by path; of what no run loads what one drew."""
     return group.weights.statistics(group.weights.least)
 
 

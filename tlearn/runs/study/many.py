@@ -14,7 +14,8 @@ from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
 from tlearn.runs.study.gathering import gather
 from tlearn.runs.study.group import Group
-from tlearn.runs.study.looks import Memory, distances, similarity, source_body
+from tlearn.runs.study.looks import distances, similarity, source_body
+from tlearn.runs.study.memory import LabelMemory, TextMemory, memory_of
 from tlearn.runs.study.metric import refuse_unknown
 from tlearn.runs.study.plans import layer_lines
 from tlearn.studies.block import (
@@ -45,7 +46,7 @@ class Looks:
         metric: What the curve is of.
         points: Looks at the validation part along a run.
         measures: ``distance``, ``cka``.
-        remember: A dataset of the source's own task; empty for none.
+        remember: A dataset or corpus of the source's own task; empty for none.
     """
 
     metric: str
@@ -66,6 +67,7 @@ class Outcome:
     distance: Mapping[str, float]
     cka: Mapping[str, float]
     remembered: Mapping[str, float]
+    remembered_metric: str = ""
     pull: float | None
     cost: Cost
     plan: str
@@ -122,7 +124,7 @@ def run_group(
         say: As in `run_many`.
     """
     chosen = list(range(len(group.configs)) if runs is None else runs)
-    memory = Memory(group, looks.remember, looks.metric) if looks.remember else None
+    memory = memory_of(group, looks.remember, looks.metric)
     compiler = compiler or Compiler()
     means = chosen_how(how, group)
     devices = 1 if mesh is None else mesh.shape[AXIS]
@@ -198,7 +200,7 @@ def _run_block(
     runs: list[int],
     size: int,
     looks: Looks,
-    memory: Memory | None,
+    memory: LabelMemory | TextMemory | None,
     room: int,
     how: How,
     mesh: Any,
@@ -241,11 +243,11 @@ def _run_block(
     if test is not None:
         reported, right = _judge(group, compiler, block, test, how, mesh)
     wall = (time.perf_counter() - began) / len(runs)
-    wide = "cka" in looks.measures or memory is not None
+    wide = "cka" in looks.measures or (memory is not None and memory.reads_source)
     before = source_body(group, block, whole=wide) if wide or "distance" in looks.measures else {}
     distance = distances(group, block, before) if "distance" in looks.measures else {}
     cka = similarity(group, block, before) if "cka" in looks.measures else [{}] * size
-    kept = memory(block, before) if memory is not None else [{}] * size
+    kept = [{}] * size if memory is None else memory(block, before, len(runs))
     del before
     every = group.configs[0].train.accumulate
     made = []
@@ -266,6 +268,7 @@ def _run_block(
                 distance={layer: float(far[place]) for layer, far in distance.items()},
                 cka=cka[place],
                 remembered=kept[place],
+                remembered_metric="" if memory is None else memory.metric,
                 pull=pull_in_all(
                     group.configs[run], group.plans[run], group.timeline, group.optimizers[run]
                 ),

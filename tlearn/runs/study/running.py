@@ -258,6 +258,7 @@ def _record(run: Mapping[str, Any], study: Study, found: Any, error: str, retrie
         distance={k: v for k, v in found.distance.items() if np.isfinite(v)},
         cka=found.cka,
         remembered=found.remembered if _finite(found.remembered) else {},
+        remembered_metric=found.remembered_metric,
         pull=found.pull if found.pull is None or np.isfinite(found.pull) else None,
         cost=found.cost,
         plan=found.plan,

@@ -4,8 +4,9 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tlearn.params import layer_of
 from tlearn.runs.config import RunConfig, replace
 from tlearn.runs.initial import load_source
 from tlearn.runs.study.many import Looks, Outcome
+from tlearn.runs.study.memory import LOSS, remembering
 from tlearn.runs.study.metric import refuse_unknown
 from tlearn.runs.study.plans import layer_lines
 from tlearn.runs.summary import RESULTS
@@ -27,8 +29,8 @@ Say = Callable[[str], None]
 def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcome:
     """Runs one run by itself; its folder is removed once it is done.
 
-    Its validation part is looked at at the ends of epochs, as in any run; CKA and what is
-    remembered are not measured.
+    Its validation part is looked at at the ends of epochs, as in any run; CKA is not measured, and
+    of what is remembered only what language models knew.
 
     Args:
         config: What is asked.
@@ -44,7 +46,8 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    quiet = replace(config, checkpoint_every=10**9, keep=1)
+    asked = remembering(config, looks.remember)
+    quiet = replace(asked, checkpoint_every=10**9, keep=1)
     error, result = "", None
     try:
         result = start(quiet, place, say=lambda text: None, quiet=True)
@@ -57,6 +60,9 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
     if events:
         refuse_unknown(looks.metric, events[-1].keys() - {"event", "step", "update", "epoch"})
     stages = json.loads((place / "plan.json").read_text())
+    results = _results(place)
+    far = "distance" in looks.measures
+    moved = {row["path"] for stage in stages for row in stage["rows"] if row["trainable"]}
     right = None
     if result is not None and result.test is not None:
         outputs, labels = result.test.predictions, result.test.labels
@@ -68,10 +74,11 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
         validation=result.validation.metrics if result and result.validation else {},
         at=tuple(event["update"] for event in events),
         curve=tuple(float(event[looks.metric]) for event in events),
-        distance=_distances(config, place) if "distance" in looks.measures and not error else {},
+        distance=_distances(config, place, moved) if far and not error else {},
         cka={},
-        remembered={},
-        pull=_pull(place),
+        remembered=_remembered(results),
+        remembered_metric=LOSS if "remember" in results else "",
+        pull=results.get("pull"),
         cost=Cost(
             trained=sum(math.prod(row["shape"]) for row in stages[-1]["rows"] if row["trainable"]),
             wall_s=round(wall, 3),
@@ -84,8 +91,11 @@ def run_single(config: RunConfig, looks: Looks, place: Path, say: Say) -> Outcom
     return made
 
 
-def _distances(config: RunConfig, place: Path) -> dict[str, float]:
-    """‖w − w_source‖ of the body's layers, where they are of one shape; empty without a source."""
+def _distances(config: RunConfig, place: Path, moved: Collection[str]) -> dict[str, float]:
+    """‖w − w_source‖ of the body's layers, where they are of one shape; empty without a source.
+
+    What never moved is at no distance, also where it is kept in halves.
+    """
     source = load_source(config)
     if source is None:
         return {}
@@ -94,12 +104,19 @@ def _distances(config: RunConfig, place: Path) -> dict[str, float]:
     for path, value in trained.params.items():
         before = source.params.get(path)
         if path.startswith("body/") and before is not None and before.shape == value.shape:
-            far = float(np.sum((np.asarray(value) - np.asarray(before)) ** 2, dtype=np.float64))
-            squares[layer_of(path)] = squares.get(layer_of(path), 0.0) + far
+            far = np.asarray(value) - np.asarray(before) if path in moved else np.zeros(1)
+            square = float(np.sum(far**2, dtype=np.float64))
+            squares[layer_of(path)] = squares.get(layer_of(path), 0.0) + square
     return {layer: math.sqrt(square) for layer, square in squares.items()}
 
 
-def _pull(place: Path) -> float | None:
-    """Σ η·λ of a finished run, if it was pulled."""
+def _results(place: Path) -> dict[str, Any]:
+    """The report of a run in numbers; empty of one that did not finish."""
     results = place / RESULTS
-    return json.loads(results.read_text()).get("pull") if results.is_file() else None
+    return json.loads(results.read_text()) if results.is_file() else {}
+
+
+def _remembered(results: Mapping[str, Any]) -> dict[str, float]:
+    """What a language model's loss on its own task was and is, if that was measured."""
+    found = results.get("remember", {})
+    return {when: float(figures[LOSS]) for when, figures in found.items()}
