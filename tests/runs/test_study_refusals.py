@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_study import BASE, as_file, pretend, small
 
@@ -13,6 +14,7 @@ from tlearn.runs.config import replace
 from tlearn.runs.folder import RunFolderError
 from tlearn.runs.study import Factor
 from tlearn.runs.study.folder import StudyFolder
+from tlearn.runs.study.group import stack_batches
 from tlearn.runs.study.results import collect
 from tlearn.runs.study.running import StudyError, pending, run_study
 from tlearn.studies.records import Results
@@ -271,3 +273,10 @@ def test_a_report_that_does_not_fit_leaves_the_runs(trained, tmp_path, monkeypat
     run_study(small(factors=(Factor("a", {"b": {}}),), seeds=(0,)), out, say=quiet)
     assert main(["study", str(file), "--out", str(out), "--report"]) == 1
     assert "the runs are kept" in capsys.readouterr().err
+
+
+def test_batches_of_several_widths_are_refused_with_what_to_say():
+    narrow, wide = ({"tokens": np.ones((8, width), int), "index": width} for width in (16, 32))
+    assert stack_batches([wide, wide], ["tokens"])["tokens"].shape == (2, 8, 32)
+    with pytest.raises(ValueError, match=r"\(8, 16\) and \(8, 32\).*widths=32 with max_length=32"):
+        stack_batches([narrow, wide], ["tokens"])

@@ -194,8 +194,8 @@ class Group:
         for line in (self.lines[place] for place in lines):
             made = [line.at(begin + i) for i in range(count)]
             made += [made[-1]] * (room - count)
-            rows.append({name: np.stack([b[name] for b in made]) for name in _needed(made[0])})
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+            rows.append(stack_batches(made, _needed(made[0])))
+        return stack_batches(rows, list(rows[0]))
 
     @functools.cached_property
     def batch_bytes(self) -> int:
@@ -293,6 +293,28 @@ class Group:
 def _without(state: State, alike: frozenset[str]) -> State:
     frozen = {path: value for path, value in state.frozen.items() if path not in alike}
     return dataclasses.replace(state, frozen=frozen)
+
+
+def stack_batches(
+    batches: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Puts some arrays of batches side by side, along a new first axis.
+
+    Raises:
+        ValueError: If they are not of one shape, as batches of texts are that have several widths.
+    """
+    made = {}
+    for name in names:
+        arrays = [np.asarray(batch[name]) for batch in batches]
+        shapes = sorted({array.shape for array in arrays})
+        if len(shapes) > 1:
+            raise ValueError(
+                f"runs that are trained side by side need batches of one shape, and their {name} "
+                f"are {' and '.join(map(str, shapes))}; of texts say one width for all, as in "
+                f"widths={shapes[-1][-1]} with max_length={shapes[-1][-1]}, or how=single"
+            )
+        made[name] = np.stack(arrays)
+    return made
 
 
 def _needed(batch: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from tlearn.runs.after_step import EVAL_BATCH
 from tlearn.runs.config import RunConfig
 from tlearn.runs.finish import pull_in_all
 from tlearn.runs.study.gathering import gather
-from tlearn.runs.study.group import Group
+from tlearn.runs.study.group import Group, stack_batches
 from tlearn.runs.study.looks import distances, similarity, source_body
 from tlearn.runs.study.memory import LabelMemory, TextMemory, memory_of
 from tlearn.runs.study.metric import refuse_unknown
@@ -304,14 +304,14 @@ def _judge(
     kept, labels, index = [], [], []
     for batches in zip(*lines, strict=True):
         names = [name for name in batches[0] if name != "index"]
-        stacked = {name: np.stack([batch[name] for batch in batches]) for name in names}
+        given = stack_batches(batches, names)
         sums, rows = judge_block(
             compiler,
             group.model,
             group.task.objective,
             group.task.kept,
             block,
-            stacked,
+            given,
             how=how,
             mesh=mesh,
         )
