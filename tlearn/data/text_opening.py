@@ -95,7 +95,7 @@ def text_splits(
     Raises:
         DataError: As `open_texts`; a ``split`` that cannot be read is found before any file is.
     """
-    kind, where = _told(spec, split)
+    kind, where = _kind_and_place(spec, split)
     if kind == "embedded":
         return embedded_splits(where)
 
@@ -116,7 +116,7 @@ def splits_in_turn(
     Raises:
         DataError: As `text_splits`.
     """
-    kind, where = _told(spec, split)
+    kind, where = _kind_and_place(spec, split)
     if kind != "embedded":
         return _labelled(kind, where, options or TextOptions())
 
@@ -126,7 +126,7 @@ def splits_in_turn(
     return {name: held(read) for name, read in embedded_splits(where).items()}
 
 
-def _told(spec: str | Path, split: str | None) -> tuple[str, str]:
+def _kind_and_place(spec: str | Path, split: str | None) -> tuple[str, str]:
     """What kind of dataset a name is of, and where that lies."""
     if is_planned(spec):
         refuse_planned(spec)

@@ -154,7 +154,8 @@ def discounts(counts: Integer[np.ndarray, " n"]) -> tuple[float, float, float]:
     y = n1 / (n1 + 2 * n2)
     raw = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
     # Odd counts of counts can ask for less than nothing.
-    return tuple(max(0.0, each) for each in raw)  # pyright: ignore[reportReturnType] # three
+    one, two, more = (max(0.0, each) for each in raw)
+    return one, two, more
 
 
 def _order(grams: Int64[np.ndarray, " n"], counts: Integer[np.ndarray, " n"], base: int) -> Order:
