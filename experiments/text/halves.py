@@ -6,7 +6,15 @@ halves judge every one of them, at the price of one run on all. The reported par
     python experiments/text/halves.py --model DIR --data DIR --out experiments/results
 
 DIR of --model is a Hugging Face folder; DIR of --data holds sst2/. What is in the results is not
-run again. Recipes that begin with film reviews need `--reviews RUN`, as `finetuning.py` has it.
+run again. Recipes that begin with film reviews need `--reviews RUN`, as `finetuning.py` has it, and
+those that begin with reading them `--read RUN`, a run that has learned masked tokens of IMDb's
+reviews (training and unlabelled ones) and has seen no label:
+
+    tlearn adapt --source hf:DIR --objective masked_tokens --head-weights fresh \
+        --data "dataset:text:DIR/imdb@train+lines:DIR/imdb/unsup_5k.txt.gz" \
+        --held-out text:DIR/sst2@dev --row-length 128 --validation 1% --optimizer adamw \
+        --rate 2e-4 --schedule linear:warmup=6% --weight-decay 0.01 --clip 1 --batch-size 32 \
+        --length 900st --out RUN
 """
 
 import argparse
@@ -52,11 +60,16 @@ RECIPES: dict[str, dict] = {
         "ema": 0.99,
         "rate": 5e-5,
     },
+    "film reviews read first, two passes, 2, averaged, as written": {
+        "length": "4ep",
+        "consistency": 2.0,
+        "ema": 0.99,
+    },
 }
 WRITTEN = ", as written"
 """How a recipe's name ends whose texts are as people write them (`protocol.as_written`)."""
-REVIEWS = "film reviews first"
-"""How a recipe's name begins that starts from the run of --reviews."""
+REVIEWS, READ = "film reviews first", "film reviews read first"
+"""How a recipe's name begins that starts from the run of --reviews or of --read."""
 RATE, SEED, SPLIT = 1e-4, 0, 7
 """The rate where none is said, the seed of the runs, and the one that makes the halves."""
 
@@ -81,8 +94,9 @@ def halves(asked: argparse.Namespace, place: Path, written: bool) -> list[Path]:
 def judge(asked: argparse.Namespace, place: Path, recipe: str) -> list[float]:
     """Accuracy of a recipe on both halves."""
     changes = dict(RECIPES[recipe])
-    if recipe.startswith(REVIEWS):
-        changes["source"] = f"run:{asked.reviews}"
+    for begins, source in _sources(asked).items():
+        if recipe.startswith(begins):
+            changes["source"] = f"run:{source}"
     found = []
     for folder in halves(asked, place, recipe.endswith(WRITTEN)):
         plain = config(asked, folder, (RATE, 1), SEED, chosen=False)
@@ -94,6 +108,11 @@ def judge(asked: argparse.Namespace, place: Path, recipe: str) -> list[float]:
     return found
 
 
+def _sources(asked: argparse.Namespace) -> dict[str, Path | None]:
+    """The runs that recipes start from, by how their names begin."""
+    return {REVIEWS: asked.reviews, READ: asked.read}
+
+
 def table(found: dict[str, dict]) -> str:
     """The figures as Markdown."""
     best = max(found, key=lambda recipe: found[recipe]["accuracy"])
@@ -103,7 +122,8 @@ def table(found: dict[str, dict]) -> str:
         "Accuracy on all 6,920 of them, each half judged by a run on the other; rate "
         f"{RATE:g} unless the name says another, seed {SEED}. One figure is known to about 0.4 "
         "points, and the best of so many is flattered by being the best. Reviews are IMDb's, with "
-        "their labels; as written is without the treebank's tokens.",
+        "their labels; where they are only read, masked tokens of them were learned and no label. "
+        "As written is without the treebank's tokens.",
         "",
         "| recipe | epochs | first half | second half | all |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -123,11 +143,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reviews", type=Path, help="run that learned film reviews first")
+    parser.add_argument("--read", type=Path, help="run that learned their masked tokens")
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--out", type=Path, default=Path("experiments/results"))
     asked = parser.parse_args()
-    if asked.reviews is None and any(recipe.startswith(REVIEWS) for recipe in asked.recipe):
-        parser.error(f"recipes that begin with {REVIEWS!r} need --reviews (see finetuning.py)")
+    for begins, source in _sources(asked).items():
+        if source is None and any(recipe.startswith(begins) for recipe in asked.recipe):
+            parser.error(f"recipes that begin with {begins!r} need a run to start from: see --help")
     asked.out.mkdir(parents=True, exist_ok=True)
     file = asked.out / "sst2_halves.json"
     found = json.loads(file.read_text()) if file.exists() else {}

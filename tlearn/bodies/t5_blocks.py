@@ -19,6 +19,7 @@ from tlearn.bodies.dense import Dense
 from tlearn.bodies.dropout import drop
 from tlearn.bodies.layer_norm import RMSNorm
 from tlearn.bodies.relative import RelativeBias
+from tlearn.bodies.traced_once import traced_once
 from tlearn.bodies.transformer import Cache, extended, take
 
 
@@ -87,7 +88,6 @@ class T5Block(nn.Module):
     init_factor: float
     dtype: str
 
-    @nn.compact
     def __call__(
         self,
         x: Float[Array, "b t d"],
@@ -112,9 +112,27 @@ class T5Block(nn.Module):
                 compiler drops the other path where nobody reads it.
             cache: What earlier tokens left.
         """
+        key = self.make_rng("dropout") if train and self.dropout else None
+        rest = (memory, memory_segments, position, cache)
+        return traced_once(self, "compute", train, x, segments, bias, key, *rest)
+
+    @nn.compact
+    def compute(
+        self,
+        train: bool,
+        x: Array,
+        segments: Array,
+        bias: Array | None,
+        key: Any,
+        memory: Array | None,
+        memory_segments: Array | None,
+        position: Array | None,
+        cache: T5Cache | None,
+    ) -> T5BlockOutput:
+        """Computes the block with the key of its dropout; the others are a call's."""
         rate = self.dropout if train else 0.0
         # Drawn once, so that both paths below drop the same elements.
-        keys = jax.random.split(self.make_rng("dropout"), 6) if rate else (None,) * 6
+        keys = (None,) * 6 if key is None else jax.random.split(key, 6)
         total = x.shape[1]
 
         def norm(name: str) -> RMSNorm:

@@ -17,6 +17,7 @@ from tlearn.bodies.attention import attend
 from tlearn.bodies.dense import Dense, Parameters, affine
 from tlearn.bodies.dropout import drop
 from tlearn.bodies.layer_norm import LayerNorm
+from tlearn.bodies.traced_once import traced_once
 
 
 @struct.dataclass
@@ -99,7 +100,6 @@ class Block(nn.Module):
     attention_form: str = "auto"
     dtype: str = "float32"
 
-    @nn.compact
     def __call__(
         self,
         x: Float[Array, "b t d"],
@@ -118,6 +118,16 @@ class Block(nn.Module):
                 compiler drops the other path where nobody reads it.
             cache: Keys and values of earlier tokens; these come after them.
         """
+        key = None
+        if train and (self.dropout or self.attention_dropout or self.drop_path):
+            key = self.make_rng("dropout")
+        return traced_once(self, "compute", train, x, segments, key, position, cache)
+
+    @nn.compact
+    def compute(
+        self, train: bool, x: Array, segments: Any, key: Any, position: Any, cache: Cache | None
+    ) -> BlockOutput:
+        """Computes the block with the key of its dropout; the others are a call's."""
         width = x.shape[-1]
         attention = _Attention(
             heads=self.heads,
@@ -142,10 +152,8 @@ class Block(nn.Module):
             name="feed_forward",
         )
         feed_forward_norm = LayerNorm(self.norm_epsilon, self.dtype, name="feed_forward_norm")
-        keys: Any = (None, None, None)
-        if train and (self.dropout or self.attention_dropout or self.drop_path):
-            # Drawn once, so that both paths below drop the same elements.
-            keys = jax.random.split(self.make_rng("dropout"), 3)
+        # Drawn once, so that both paths below drop the same elements.
+        keys: Any = (None, None, None) if key is None else jax.random.split(key, 3)
         rate = self.dropout if train else 0.0
         total = x.shape[1]
 

@@ -183,7 +183,8 @@ def _own(value: Any, dtype: Any, take: bool) -> Array:
         return value
     # A copy: the state is donated step by step, and must not take the caller's array with it.
     own = jnp.array(value, copy=True)
-    return own if dtype is None else own.astype(dtype)
+    # Only where it differs: else every shape would have a program of its own that converts nothing.
+    return own if dtype in (None, own.dtype) else own.astype(dtype)
 
 
 def _gathered(trainable: FlatParams) -> dict[str, Any]:

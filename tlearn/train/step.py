@@ -88,16 +88,17 @@ def make_step(model: Model, plan: Plan, objective: Objective, recipe: Recipe) ->
             before = state.gathered["gradients"]
             gradients = {path: before[path] + g for path, g in gradients.items()}
             count = state.gathered["count"] + count
-        due = (state.step + 1) % recipe.accumulate == 0
+        # Known beforehand where every batch is an update's last.
+        due = (state.step + 1) % recipe.accumulate == 0 if recipe.accumulate > 1 else None
         pulled = _pulled(plan, source, recipe)
         sound = state.sound & jnp.isfinite(sums.loss)
         new, report = _update(
             state, plan.pull, pulled, recipe, gradients, count, source, due, sound
         )
-        if recipe.accumulate > 1:
+        if due is not None:
             waiting = dataclasses.replace(state, gathered={"gradients": gradients, "count": count})
             new = _choose(due, new, waiting)
-        log |= report | {"updated": due}
+        log |= report | {"updated": jnp.ones((), bool) if due is None else due}
         new = dataclasses.replace(new, step=state.step + 1, **handed._asdict())
         spoiled = dataclasses.replace(state, sound=jnp.zeros((), bool))
         return _choose(report["finite"], new, spoiled), log
@@ -235,7 +236,7 @@ def _update(
     gradients: FlatParams,
     count: Array,
     source: SourceWeights,
-    due: Array,
+    due: Array | None,
     sound: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One optimizer update from gradient sums over ``count`` examples."""

@@ -5,6 +5,7 @@ unfreezing) would have their zero moments corrected as if they were old, and ste
 (1 - b1) / sqrt(1 - b2), about three times too far.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -74,26 +75,46 @@ def adam(
     ) -> tuple[Any, Any]:
         paths = sorted(updates)
         count = {path: state.count[path] + 1 for path in paths}
-        first = {p: b1 * state.first[p] + (1 - b1) * updates[p] for p in paths}
-        second = {p: b2 * state.second[p] + (1 - b2) * updates[p] ** 2 for p in paths}
         if taken is not None:
-            # Chosen before they are used: the step then reads what it writes, where a choice made
-            # later has XLA compute the moments twice and copy the old ones first.
-            old = Moments(state.count, state.first, state.second)
-            count, first, second = choose(taken, Moments(count, first, second), old)
-        if not debias:
-            plain = {path: first[path] / (jnp.sqrt(second[path]) + eps) for path in paths}
-            return plain, Moments(count, first, second)
+            count = choose(taken, count, state.count)
         # As vectors: a power per parameter, not per element.
         counts = jnp.stack([count[path] for path in paths])
-        left, right = 1 - b1**counts, 1 - b2**counts
-        directions = {
-            path: (first[path] / left[i]) / (jnp.sqrt(second[path] / right[i]) + eps)
-            for i, path in enumerate(paths)
-        }
+        left, right = jnp.unstack(1 - b1**counts), jnp.unstack(1 - b2**counts)
+        directions, first, second = {}, {}, {}
+        for path, *corrections in zip(paths, left, right, strict=True):
+            directions[path], first[path], second[path] = _adam_of_one(
+                (b1, b2, eps, debias),
+                updates[path],
+                (state.first[path], state.second[path]),
+                tuple(corrections),
+                taken,
+            )
         return directions, Moments(count, first, second)
 
     return optax.GradientTransformationExtraArgs(start, update)
+
+
+# Jitted on its own, so that parameters of one shape are traced and lowered once.
+@functools.partial(jax.jit, static_argnums=0)
+def _adam_of_one(
+    settings: tuple[float, float, float, bool],
+    gradient: Array,
+    moments: tuple[Array, Array],
+    corrections: tuple[Array, Array],
+    taken: Array | None,
+) -> tuple[Array, Array, Array]:
+    """A parameter's direction and its new moments."""
+    b1, b2, eps, debias = settings
+    first = b1 * moments[0] + (1 - b1) * gradient
+    second = b2 * moments[1] + (1 - b2) * gradient**2
+    if taken is not None:
+        # Chosen before they are used: the step then reads what it writes, where a choice made
+        # later has XLA compute the moments twice and copy the old ones first.
+        first, second = choose(taken, (first, second), moments)
+    if not debias:
+        return first / (jnp.sqrt(second) + eps), first, second
+    left, right = corrections
+    return (first / left) / (jnp.sqrt(second / right) + eps), first, second
 
 
 SMALLEST_FACTORED = 128

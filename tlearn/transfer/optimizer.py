@@ -159,15 +159,10 @@ def take_step(
     """
     paths = sorted(trainable)
     eta = numbers["peak"] * factor
-    # Taken apart at once: an index a parameter would be a good part of the time to trace a step.
-    apart = {name: jnp.unstack(numbers[name]) for name in ("rate", "decay", "pull")}
-    rates = {path: eta * rate for path, rate in zip(paths, apart["rate"], strict=True)}
-    decays = dict(zip(paths, apart["decay"], strict=True))
-    strengths = {
-        path: pull * strength_factor
-        for path, pull in zip(paths, apart["pull"], strict=True)
-        if path in pulled
-    }
+    rates = _apart(paths, eta * numbers["rate"])
+    decays = _apart(paths, numbers["decay"])
+    strengths = _apart(paths, numbers["pull"] * strength_factor) if pulled else {}
+    strengths = {path: strengths[path] for path in paths if path in pulled}
     if pulled and pull.way == "loss":
 
         def penalty(w: FlatParams) -> Float[Array, ""]:
@@ -206,3 +201,8 @@ def take_step(
     largest = jnp.max(jnp.stack(list(steps.values()))) if steps else jnp.zeros(())
     report = {"gradient_norm": norm, "rate": eta, "pull_step": largest, "finite": finite}
     return moved, slots, report
+
+
+def _apart(paths: list[str], values: Float[Array, " n"]) -> dict[str, Array]:
+    """A number for each path; taken apart at once, since to trace an index takes long."""
+    return dict(zip(paths, jnp.unstack(values), strict=True))

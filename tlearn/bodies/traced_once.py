@@ -1,0 +1,33 @@
+"""Blocks of one kind are traced once, however many of them a network has."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+
+def traced_once(module: nn.Module, method: str, train: bool, *arrays: Any) -> Any:
+    """Calls a module's method as a function of its parameters, traced once for all of its kind.
+
+    Twelve equal blocks are twelve times the same trace, gradient and lowering. Here the first block
+    is traced, and the others find what it left by their settings and the shapes of their arguments.
+    The compiler puts the function in wherever it is called, so the same program runs.
+
+    Args:
+        module: The module, bound to its parameters.
+        method: Name of a compact method, which draws no random numbers but those of a key that it
+            is given, and changes nothing.
+        train: Its first argument, which decides what is traced.
+        *arrays: The others: arrays, trees of arrays, or None.
+    """
+    if module.is_initializing():
+        # What is drawn depends on where in the network the module stands.
+        return getattr(module, method)(train, *arrays)
+    alone = module.clone(parent=None, name=None)
+    return _call(alone, method, train, module.variables["params"], arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _call(module: Any, method: str, train: bool, params: Any, arrays: tuple[Any, ...]) -> Any:
+    return module.apply({"params": params}, train, *arrays, method=method)
