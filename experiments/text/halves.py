@@ -60,6 +60,13 @@ RECIPES: dict[str, dict] = {
         "ema": 0.99,
         "rate": 5e-5,
     },
+    "two passes, 2, averaged, 2e-4 and 0.8 of it a layer down, as written": {
+        "length": "4ep",
+        "consistency": 2.0,
+        "ema": 0.99,
+        "layer_decay": 0.8,
+        "rate": 2e-4,
+    },
     "film reviews read first, two passes, 2, averaged, as written": {
         "length": "4ep",
         "consistency": 2.0,
