@@ -85,3 +85,34 @@ def test_how_documentation_is_read_is_part_of_what_a_stage_depends_on(tmp_path, 
     assert plan_pipeline(made, tmp_path)[0].digest == before
     monkeypatch.setattr(embedded, "RULES", embedded.RULES + 1)
     assert plan_pipeline(made, tmp_path)[0].digest != before
+
+
+def test_a_folder_that_is_called_source_is_not_what_a_source_was_judged_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("general", "held-out"):
+        (tmp_path / f"{name}.txt").write_text("some text")
+    (tmp_path / "source").mkdir()
+    file = tmp_path / "source" / "train.tsv"
+    file.write_text("text\tlabel\nfine\t1\n")
+    weights = tmp_path / "weights.npz"
+    weights.write_bytes(b"one")
+    base = replace(
+        RunConfig(data=DataConfig(data="blank:general.txt")),
+        source=f"npz:{weights}",
+        objective="next_tokens",
+        test_split="blank:held-out.txt",
+    )
+    study = Study(name="s", title="s", base=base, factors=(), seeds=(0,), remember="source")
+
+    def digests():
+        stages = (
+            RunStage(name="run", run=replace(base, remember="source")),
+            StudyStage(name="study", study=study),
+            RunStage(name="data", run=replace(base, data="dataset:text:source")),
+        )
+        return [plan_pipeline(Pipeline("one", (stage,)), tmp_path)[0].digest for stage in stages]
+
+    before = digests()
+    file.write_text("text\tlabel\nbad\t0\n")
+    after = digests()
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False]

@@ -10,13 +10,17 @@ from sys import version
 from tlearn.data import embedded
 from tlearn.data.places import named_split, place_of
 from tlearn.runs.config import RunConfig
+from tlearn.runs.objective_config import SOURCE
 
 
 def specs_of(config: RunConfig) -> list[str]:
-    """Names of all that a run reads: data, corpora, weights, a tokenizer."""
+    """Names of all that a run reads: data, corpora, weights, a tokenizer.
+
+    What its source was judged on is none of them: the name of the source stands for that.
+    """
     asked, data = config.objective, config.data
     specs = [data.data, config.source, config.body.tokenizer, config.strategy.fisher_data]
-    specs += [asked.replay, asked.remember, *asked.held_out]
+    specs += [asked.replay, "" if asked.remember == SOURCE else asked.remember, *asked.held_out]
     if asked.objective != "labels":
         # Of labels these are splits of the same data.
         specs += [data.test_split, "" if data.validation.endswith("%") else data.validation]

@@ -16,6 +16,7 @@ from tlearn import __version__
 from tlearn.params.paths import nearest
 from tlearn.runs.config import BOOKKEEPING, RunConfig, replace, to_json
 from tlearn.runs.fingerprint import fingerprint, specs_of
+from tlearn.runs.objective_config import SOURCE
 from tlearn.runs.study import Study, to_values
 from tlearn.runs.study_stage import REPORT, resolved_study, run_study_stage
 from tlearn.runs.summary import RESULTS
@@ -297,7 +298,7 @@ def _digest(stage: Stage, before: Mapping[str, str]) -> str:
         else:
             study = dataclasses.replace(stage.study, base=_learned(stage.study.base))
             depends["study"] = to_values(study)
-            specs.append(study.remember)
+            specs.append("" if study.remember == SOURCE else study.remember)
     files = {spec for spec in specs if spec and not spec.startswith(STAGE)}
     depends["data"] = {spec: fingerprint(spec) for spec in sorted(files)}
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

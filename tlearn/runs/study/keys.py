@@ -123,9 +123,10 @@ def _counts_updates(config: RunConfig) -> bool:
 
 
 def _specs(config: RunConfig, study: Study) -> list[str]:
-    found = {*specs_of(config), study.remember} - {""}
-    if SOURCE in found:
-        found = found - {SOURCE} | set(_judged_on(config.source))
+    remembered = {config.objective.remember, study.remember}
+    found = {*specs_of(config), *(remembered - {SOURCE})} - {""}
+    if SOURCE in remembered:
+        found |= set(_judged_on(config.source))
     return sorted(found)
 
 
