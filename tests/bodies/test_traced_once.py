@@ -13,7 +13,7 @@ import pytest
 
 from tests import tiny
 from tlearn import bodies
-from tlearn.bodies import t5_blocks, transformer
+from tlearn.bodies import t5_blocks, traced_once, transformer
 
 SMALL = {"width": 16, "heads": 2, "feed_forward": 32, "dropout": 0.2}
 TEXT = {"vocab_size": 50, **SMALL}
@@ -107,7 +107,8 @@ def test_other_settings_and_other_modes_are_traced_anew():
 
     def features(body, train):
         variables = body.init(jax.random.key(0), *inputs)
-        return np.asarray(body.apply(variables, *inputs, train=train, rngs=rngs).sequence)
+        run = jax.jit(lambda v: body.apply(v, *inputs, train=train, rngs=rngs).sequence)
+        return np.asarray(run(variables))
 
     plain = make("bert", 2)
     other = make("bert", 2, activation="relu")
@@ -117,6 +118,16 @@ def test_other_settings_and_other_modes_are_traced_anew():
     for i, one in enumerate(found):
         for two in found[i + 1 :]:
             assert np.abs(one - two).max() > 1e-3
+
+
+def test_what_runs_at_once_compiles_no_block(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(traced_once, "_call", lambda *args: compiled.append(args))
+    body = make("bert", 2)
+    inputs = given(body)
+    variables = body.init(jax.random.key(0), *inputs)
+    assert np.isfinite(body.apply(variables, *inputs).pooled).all()
+    assert not compiled
 
 
 def test_only_the_layers_named_drop_elements():

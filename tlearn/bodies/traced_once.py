@@ -24,8 +24,11 @@ def traced_once(module: nn.Module, method: str, train: bool, *arrays: Any) -> An
     if module.is_initializing():
         # What is drawn depends on where in the network the module stands.
         return getattr(module, method)(train, *arrays)
-    alone = module.clone(parent=None, name=None)
-    return _call(alone, method, train, module.variables["params"], arrays)
+    params = module.variables["params"]
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, arrays))):
+        # Outside of any trace there is none to save, and compiling takes longer than one call.
+        return getattr(module, method)(train, *arrays)
+    return _call(module.clone(parent=None, name=None), method, train, params, arrays)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
