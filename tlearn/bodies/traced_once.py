@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.core import Tracer
 
 
 def traced_once(module: nn.Module, method: str, train: bool, *arrays: Any) -> Any:
@@ -25,7 +26,7 @@ def traced_once(module: nn.Module, method: str, train: bool, *arrays: Any) -> An
         # What is drawn depends on where in the network the module stands.
         return getattr(module, method)(train, *arrays)
     params = module.variables["params"]
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, arrays))):
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, arrays))):
         # Outside of any trace there is none to save, and compiling takes longer than one call.
         return getattr(module, method)(train, *arrays)
     return _call(module.clone(parent=None, name=None), method, train, params, arrays)
