@@ -122,7 +122,7 @@ def test_other_settings_and_other_modes_are_traced_anew():
 
 def test_what_runs_at_once_compiles_no_block(monkeypatch):
     compiled = []
-    monkeypatch.setattr(traced_once, "_call", lambda *args: compiled.append(args))
+    monkeypatch.setattr(traced_once, "_function", lambda *args: compiled.append(args))
     body = make("bert", 2)
     inputs = given(body)
     variables = body.init(jax.random.key(0), *inputs)

@@ -1,6 +1,7 @@
 """Blocks of one kind are traced once, however many of them a network has."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -29,9 +30,13 @@ def traced_once(module: nn.Module, method: str, train: bool, *arrays: Any) -> An
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, arrays))):
         # Outside of any trace there is none to save, and compiling takes longer than one call.
         return getattr(module, method)(train, *arrays)
-    return _call(module.clone(parent=None, name=None), method, train, params, arrays)
+    return _function(module.clone(parent=None, name=None), method, train)(params, arrays)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _call(module: Any, method: str, train: bool, params: Any, arrays: tuple[Any, ...]) -> Any:
-    return module.apply({"params": params}, train, *arrays, method=method)
+# Of many networks the newest are kept: what was traced lives as long as its function.
+@functools.lru_cache(maxsize=64)
+def _function(module: nn.Module, method: str, train: bool) -> Callable[[Any, Any], Any]:
+    def call(params: Any, arrays: tuple[Any, ...]) -> Any:
+        return module.apply({"params": params}, train, *arrays, method=method)
+
+    return jax.jit(call)
